@@ -1,0 +1,66 @@
+# `make demo` and `make test` need Python >= 3.11 and make; everything else they install by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTO_VENV := .venv-proto
+PROTO_BIN := $(PROTO_VENV)/bin
+PROTO_OUT ?= proto
+
+.PHONY: bench-transports check clean demo dist format proto test test-fast test-slow
+
+demo: $(VENV)/.installed
+	$(BIN)/isotherm demo
+
+# constraints.txt pins what is tested; pyproject.toml says what is allowed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $@
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'not slow and not gpu'
+
+test: check test-fast
+
+# Needs the Debian packages that .ci/run installs.
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The generator needs an older protobuf than the rest, hence an environment of its own.
+$(PROTO_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PROTO_VENV)
+	$(PROTO_BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(PROTO_BIN)/python -m pip install --quiet --group proto
+	touch $@
+
+# Our Python modules come from a copy with the package renamed, so that they can live in one process
+# with tritonclient's and kserve's, which register `inference` (docs/decisions/0002).
+proto: $(PROTO_VENV)/.installed
+	rm -rf build/proto
+	mkdir -p build/proto/isotherm/v1 $(PROTO_OUT)
+	sed 's/^package inference;/package isotherm.v1;/' proto/isotherm/v1/open_inference.proto > build/proto/isotherm/v1/open_inference.proto
+	cp proto/isotherm/v1/contract.proto build/proto/isotherm/v1/
+	PATH="$(abspath $(PROTO_BIN)):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc --proto_path build/proto \
+	  --python_out $(PROTO_OUT) --mypy_out $(PROTO_OUT) isotherm/v1/contract.proto isotherm/v1/open_inference.proto
+
+dist: $(VENV)/.installed
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# core against aio under h2load; writes docs/performance.md.
+bench-transports: $(VENV)/.installed
+	$(BIN)/python tests/bench/transports.py
+
+clean:
+	rm -rf build dist $(VENV) $(PROTO_VENV)

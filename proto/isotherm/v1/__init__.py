@@ -1,0 +1,1 @@
+"""The wire protocol, the artefact contract and the tensor codec."""

@@ -1,0 +1,121 @@
+"""The artefact contract: the JSON that a model file carries, as a checked `Contract` message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final
+
+from google.protobuf import json_format
+
+from isotherm.v1.contract_pb2 import Contract, Feature, Target
+
+METADATA_KEY: Final = "isotherm.contract"
+SCHEMA_VERSION: Final = 1
+MAX_CONTRACT_BYTES: Final = 1 << 20
+MAX_GOLDEN_ROWS: Final = 64
+
+
+class ContractError(ValueError):
+    """The contract cannot be read, or contradicts itself."""
+
+
+def dumps(contract: Contract) -> str:
+    """Return the contract as JSON with sorted keys; refuse one that is invalid or too large."""
+    check(contract)
+    text: str = json_format.MessageToJson(
+        contract, preserving_proto_field_name=True, indent=None, sort_keys=True
+    )
+    _check_size(text)
+    return text
+
+
+def loads(text: str) -> Contract:
+    """Parse and check a contract; fields of later minor versions are ignored."""
+    _check_size(text)
+    try:
+        contract = json_format.Parse(text, Contract(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        msg = f"the contract is not valid JSON of isotherm.v1.Contract: {error}"
+        raise ContractError(msg) from error
+    check(contract)
+    return contract
+
+
+def check(contract: Contract) -> None:
+    """Raise ContractError when the contract contradicts itself."""
+    problem = next(_problems(contract), None)
+    if problem is not None:
+        msg = f"the contract is invalid: {problem}"
+        raise ContractError(msg)
+
+
+def _check_size(text: str) -> None:
+    size = len(text.encode())
+    if size > MAX_CONTRACT_BYTES:
+        msg = f"the contract has {size} bytes, at most {MAX_CONTRACT_BYTES} are allowed"
+        raise ContractError(msg)
+
+
+def _problems(contract: Contract) -> Iterator[str]:
+    if contract.schema_version != SCHEMA_VERSION:
+        yield (
+            f"schema_version is {contract.schema_version}, "
+            f"this version of isotherm reads {SCHEMA_VERSION}"
+        )
+    if not contract.features:
+        yield "it has no features"
+    if not contract.targets:
+        yield "it has no targets"
+    if not (contract.tensors.input and contract.tensors.prediction):
+        yield "tensors.input and tensors.prediction must name tensors of the graph"
+    yield from _column_problems("feature", contract.features)
+    yield from _column_problems("target", contract.targets)
+    yield from _golden_problems(contract)
+    yield from _interval_problems(contract)
+
+
+def _column_problems(kind: str, columns: Iterable[Feature] | Iterable[Target]) -> Iterator[str]:
+    seen = set()
+    for column in columns:
+        if column.name in seen:
+            yield f"{kind} '{column.name}' appears twice"
+        seen.add(column.name)
+        edges, counts = column.deciles.edges, column.deciles.counts
+        if edges and len(edges) != len(counts) + 1:
+            yield f"{kind} '{column.name}' has {len(edges)} decile edges for {len(counts)} counts"
+        if any(left >= right for left, right in pairwise(edges)):
+            yield f"the decile edges of {kind} '{column.name}' do not rise"
+
+
+def _golden_problems(contract: Contract) -> Iterator[str]:
+    golden = contract.golden
+    if golden.rows > MAX_GOLDEN_ROWS:
+        yield f"it has {golden.rows} golden rows, at most {MAX_GOLDEN_ROWS} are allowed"
+    for part, columns in (("inputs", contract.features), ("outputs", contract.targets)):
+        found, expected = len(getattr(golden, part)), golden.rows * len(columns)
+        if found != expected:
+            yield f"golden.{part} has {found} numbers, {golden.rows} rows need {expected}"
+    if not all(
+        math.isfinite(tolerance) and tolerance >= 0
+        for tolerance in (golden.absolute_tolerance, golden.relative_tolerance)
+    ):
+        yield "the golden tolerances must be finite and not negative"
+
+
+def _interval_problems(contract: Contract) -> Iterator[str]:
+    has_tensors = bool(contract.tensors.lower), bool(contract.tensors.upper)
+    if not contract.HasField("interval"):
+        if any(has_tensors):
+            yield "tensors.lower and tensors.upper are named, but there is no interval"
+        return
+    if not all(has_tensors):
+        yield "an interval needs both tensors.lower and tensors.upper"
+    if not 0 < contract.interval.coverage < 1:
+        yield f"interval.coverage is {contract.interval.coverage}, expected between 0 and 1"
+    if len(contract.interval.half_width) != len(contract.targets):
+        yield (
+            f"interval.half_width has {len(contract.interval.half_width)} numbers "
+            f"for {len(contract.targets)} targets"
+        )

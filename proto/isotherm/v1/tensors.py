@@ -1,0 +1,221 @@
+"""The tensor codec: protocol messages to numpy arrays and back, for server and client alike.
+
+Raw tensors are decoded without a copy: the array is a read-only view on the message's bytes. The
+wire format is little-endian and row-major; a BYTES element is preceded by its length as a
+little-endian 32-bit number.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# BF16 has no numpy type: its arrays are float32 whose lower half is zero. BYTES are object arrays.
+DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
+    {
+        "BOOL": np.dtype(np.bool_),
+        "UINT8": np.dtype("u1"),
+        "UINT16": np.dtype("<u2"),
+        "UINT32": np.dtype("<u4"),
+        "UINT64": np.dtype("<u8"),
+        "INT8": np.dtype("i1"),
+        "INT16": np.dtype("<i2"),
+        "INT32": np.dtype("<i4"),
+        "INT64": np.dtype("<i8"),
+        "FP16": np.dtype("<f2"),
+        "FP32": np.dtype("<f4"),
+        "FP64": np.dtype("<f8"),
+        "BF16": np.dtype("<f4"),
+        "BYTES": np.dtype(np.object_),
+    }
+)
+
+_DATATYPES: Final = MappingProxyType(
+    {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
+)
+
+_CONTENT_FIELDS: Final = MappingProxyType(
+    {
+        "BOOL": "bool_contents",
+        "INT8": "int_contents",
+        "INT16": "int_contents",
+        "INT32": "int_contents",
+        "INT64": "int64_contents",
+        "UINT8": "uint_contents",
+        "UINT16": "uint_contents",
+        "UINT32": "uint_contents",
+        "UINT64": "uint64_contents",
+        "FP32": "fp32_contents",
+        "FP64": "fp64_contents",
+        "BYTES": "bytes_contents",
+    }
+)
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+class TensorError(ValueError):
+    """A tensor's bytes, type and shape do not fit together; the message names the tensor."""
+
+
+class TensorMessage(Protocol):
+    """What an input and an output of the protocol have in common."""
+
+    name: str
+    datatype: str
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Dimensions, the batch included."""
+        ...
+
+    @property
+    def contents(self) -> Any:
+        """Typed elements, when the tensor is not sent raw."""
+        ...
+
+
+def datatype_of(array: Array) -> str:
+    """Return the protocol's name of the array's type; raise TensorError when there is none."""
+    if array.dtype.kind in "SUO":
+        return "BYTES"
+    name = _DATATYPES.get(array.dtype.newbyteorder("<"))
+    if name is None:
+        msg = f"numpy type {array.dtype} has no datatype in the protocol"
+        raise TensorError(msg)
+    return name
+
+
+def element_count(name: str, shape: Sequence[int]) -> int:
+    """Return the product of `shape` in unbounded integers; refuse negative dimensions."""
+    if any(dim < 0 for dim in shape):
+        msg = f"input '{name}' has shape {list(shape)}: every dimension must be zero or more"
+        raise TensorError(msg)
+    return math.prod(shape)
+
+
+def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
+    """Return the tensor in `raw` as an array of `shape`: a read-only view, but for BYTES and BF16."""
+    dtype = DTYPES.get(datatype)
+    if dtype is None:
+        raise TensorError(_unknown_datatype(name, datatype))
+    count = element_count(name, shape)
+    if datatype == "BYTES":
+        return _decode_bytes(name, count, raw).reshape(shape)
+    expected = count * (2 if datatype == "BF16" else dtype.itemsize)
+    if len(raw) != expected:
+        msg = (
+            f"input byte size mismatch for input '{name}': {datatype} of shape {list(shape)} "
+            f"takes {expected} bytes, got {len(raw)}"
+        )
+        raise TensorError(msg)
+    if datatype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def decode_contents(tensor: TensorMessage) -> Array:
+    """Return the typed elements of `tensor.contents` as an array of the tensor's shape."""
+    name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
+    if datatype not in DTYPES:
+        raise TensorError(_unknown_datatype(name, datatype))
+    field = _CONTENT_FIELDS.get(datatype)
+    if field is None:
+        msg = f"input '{name}' of type {datatype} must be sent in raw_input_contents"
+        raise TensorError(msg)
+    populated = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
+    count = element_count(name, shape)
+    if populated != [field] and (populated or count):
+        found = ", ".join(populated) or "no field"
+        msg = f"input '{name}' of type {datatype} needs {field}, found {found}"
+        raise TensorError(msg)
+    values = getattr(tensor.contents, field)
+    if len(values) != count:
+        msg = (
+            f"input '{name}' of shape {list(shape)} needs {count} elements in {field}, "
+            f"got {len(values)}"
+        )
+        raise TensorError(msg)
+    if datatype == "BYTES":
+        return _objects(values).reshape(shape)
+    try:
+        # numpy refuses Python integers that the type cannot hold, where Triton keeps the low bytes.
+        return np.array(list(values), DTYPES[datatype]).reshape(shape)
+    except OverflowError as error:
+        msg = f"input '{name}' has an element that {datatype} cannot hold: {error}"
+        raise TensorError(msg) from error
+
+
+def has_contents(tensor: TensorMessage) -> bool:
+    """Tell whether `contents` holds values; some clients send it empty beside raw bytes."""
+    return bool(tensor.contents.ByteSize())
+
+
+def encode_raw(array: Array, datatype: str | None = None) -> bytes:
+    """Return the array's elements as the protocol's raw bytes, of its own type or `datatype`."""
+    if datatype == "BF16":
+        return _encode_bf16(array)
+    if array.dtype.kind in "SUO":
+        return b"".join(_length_prefixed(array.ravel()))
+    little_endian = array.dtype.newbyteorder("<")
+    return array.astype(little_endian, copy=False).tobytes()
+
+
+def _encode_bf16(array: Array) -> bytes:
+    bits = np.ascontiguousarray(array, "<f4").view("<u4")
+    # Round half to even. The carry could turn a NaN into infinity, so NaNs are made quiet instead.
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    quiet = ((bits >> 16) | 0x40).astype("<u2")
+    return np.where(np.isnan(array), quiet, rounded).astype("<u2").tobytes()
+
+
+def _length_prefixed(elements: Iterable[object]) -> Iterable[bytes]:
+    for element in elements:
+        data = element if isinstance(element, bytes) else str(element).encode()
+        yield _LENGTH.pack(len(data))
+        yield data
+
+
+def _decode_bytes(name: str, count: int, raw: bytes) -> Array:
+    elements: list[bytes] = []
+    offset, end = 0, len(raw)
+    while offset < end:
+        if end - offset < _LENGTH.size:
+            msg = f"input '{name}': the length of BYTES element {len(elements)} is cut off"
+            raise TensorError(msg)
+        (length,) = _LENGTH.unpack_from(raw, offset)
+        offset += _LENGTH.size
+        if end - offset < length:
+            msg = (
+                f"input '{name}': BYTES element {len(elements)} should have {length} bytes, "
+                f"{end - offset} are left"
+            )
+            raise TensorError(msg)
+        elements.append(raw[offset : offset + length])
+        offset += length
+        if len(elements) > count:
+            break
+    if len(elements) != count:
+        found = f"more than {count}" if len(elements) > count else str(len(elements))
+        msg = f"input '{name}' needs {count} BYTES elements, found {found}"
+        raise TensorError(msg)
+    return _objects(elements)
+
+
+def _objects(elements: Sequence[bytes]) -> Array:
+    # np.array would make a fixed-width type of bytes and cut trailing zeros off.
+    array = np.empty(len(elements), np.object_)
+    array[:] = elements
+    return array
+
+
+def _unknown_datatype(name: str, datatype: str) -> str:
+    return f"input '{name}' has unknown datatype '{datatype}', expected one of {', '.join(DTYPES)}"
