@@ -103,7 +103,7 @@ def element_count(name: str, shape: Sequence[int]) -> int:
 
 
 def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
-    """Return the tensor in `raw` as an array of `shape`: a read-only view, but for BYTES and BF16."""
+    """Return the tensor in `raw` as an array: a read-only view, except for BYTES and BF16."""
     dtype = DTYPES.get(datatype)
     if dtype is None:
         raise TensorError(_unknown_datatype(name, datatype))
