@@ -1,0 +1,1 @@
+"""The trainer: a table in, a published model version out."""

@@ -1,0 +1,159 @@
+"""The contract: what the model file says of itself, as the message `isotherm.v1.Contract`."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from isotherm.trainer.config import TrainConfig
+from isotherm.trainer.data import Column, Floats
+from isotherm.trainer.estimator import Fitted
+from isotherm.v1 import contract_pb2 as v1
+from isotherm.v1.contract import MAX_GOLDEN_ROWS, SCHEMA_VERSION
+
+INPUT: Final = "x"
+PREDICTION: Final = "y"
+LOWER: Final = "lower"
+UPPER: Final = "upper"
+
+# float32 on two runtimes differs by some 1e-6 of the target's deviation; a wrong model, or TF32
+# arithmetic, by 1e-3 and more.
+RELATIVE_TOLERANCE: Final = 1e-5
+
+_PACKAGES: Final = ("isotherm", "numpy", "onnx", "onnxscript", "torch")
+
+
+def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Contract:
+    """Build the contract of a fitted model."""
+    table = fitted.table
+    return v1.Contract(
+        schema_version=SCHEMA_VERSION,
+        model_name=config.name,
+        features=[_feature(*pair) for pair in zip(table.features, table.x.T, strict=True)],
+        targets=[_target(*pair) for pair in zip(table.targets, table.y.T, strict=True)],
+        tensors=v1.Tensors(input=INPUT, prediction=PREDICTION, lower=LOWER, upper=UPPER),
+        non_finite=v1.NON_FINITE_REFUSE,
+        golden=_golden(fitted, config.fit.seed),
+        interval=v1.Interval(
+            coverage=fitted.coverage,
+            half_width=fitted.half_width.tolist(),
+            method=f"conformal, {fitted.leaderboard.method} residuals",
+        ),
+        provenance=_provenance(fitted, config, created_at),
+    )
+
+
+def golden_inputs(x: Floats, seed: int) -> Floats:
+    """Return at most 64 made rows that cover where the table lies, and a little beyond.
+
+    The first rows walk all columns at once: below the minimum, the minimum, points between
+    neighbouring quantiles, the maximum, above the maximum. With several columns, as many again mix
+    the levels of different columns. No row is copied from the table, because the file travels.
+
+    Args:
+        x: the table's features, shape (rows, features).
+        seed: of the mixed rows.
+    """
+    features = x.shape[1]
+    walked = MAX_GOLDEN_ROWS if features == 1 else MAX_GOLDEN_ROWS // 2
+    quantiles = np.quantile(x, np.linspace(0, 1, walked - 3), axis=0)
+    between = (quantiles[:-1] + quantiles[1:]) / 2
+    low, high = quantiles[0], quantiles[-1]
+    margin = 0.1 * (high - low)
+    levels = np.vstack([low - margin, low, between, high, high + margin])
+    if features > 1:
+        order = np.random.default_rng(seed).integers(walked, size=(walked, features))
+        levels = np.vstack([levels, np.take_along_axis(levels, order, axis=0)])
+    return levels.astype(np.float32).astype(np.float64)
+
+
+def _golden(fitted: Fitted, seed: int) -> v1.Golden:
+    inputs = golden_inputs(fitted.table.x, seed)
+    return v1.Golden(
+        rows=len(inputs),
+        inputs=inputs.ravel().tolist(),
+        outputs=fitted.served.answers(inputs).ravel().tolist(),
+        absolute_tolerance=RELATIVE_TOLERANCE * float(fitted.table.y.std(axis=0).max()),
+        relative_tolerance=RELATIVE_TOLERANCE,
+    )
+
+
+def _feature(column: Column, values: Floats) -> v1.Feature:
+    return v1.Feature(
+        name=column.name,
+        unit=column.unit,
+        datatype=column.datatype,
+        minimum=values.min(),
+        maximum=values.max(),
+        mean=values.mean(),
+        standard_deviation=values.std(),
+        # A table with missing cells is refused.
+        missing_rate=0.0,
+        deciles=deciles(values),
+    )
+
+
+def _target(column: Column, values: Floats) -> v1.Target:
+    return v1.Target(
+        name=column.name,
+        unit=column.unit,
+        datatype=column.datatype,
+        minimum=values.min(),
+        maximum=values.max(),
+        mean=values.mean(),
+        standard_deviation=values.std(),
+        deciles=deciles(values),
+    )
+
+
+def deciles(values: Floats) -> v1.Histogram:
+    """Count `values` of shape (rows,) in up to ten bins that hold about as many rows each."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
+    # side="left" makes the bins (low, high]; the minimum would fall before the first.
+    bins = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
+    counts = np.bincount(bins, minlength=len(edges) - 1)
+    return v1.Histogram(edges=edges.tolist(), counts=counts.tolist())
+
+
+def _provenance(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Provenance:
+    versions = {"python": platform.python_version()}
+    versions |= {package: metadata.version(package) for package in _PACKAGES}
+    return v1.Provenance(
+        data_sha256=fitted.table.sha256,
+        rows=fitted.table.rows,
+        seed=config.fit.seed,
+        created_at=created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        git_commit=_git_commit(Path.cwd()),
+        package_versions=versions,
+        leaderboard=_leaderboard(fitted),
+    )
+
+
+def _leaderboard(fitted: Fitted) -> Iterable[v1.Candidate]:
+    board = fitted.leaderboard
+    for candidate in board.candidates:
+        yield v1.Candidate(
+            name=candidate.name,
+            parameters=candidate.parameters,
+            cross_validation_rmse=candidate.cross_validation_rmse,
+            training_rmse=candidate.training_rmse,
+            cross_validation=board.method,
+            chosen=candidate is board.chosen,
+        )
+
+
+def _git_commit(folder: Path) -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,0 +1,55 @@
+"""The trainer's errors: each names the culprit, what was expected, and the next step.
+
+TrainerError
+├── InputError              what the caller gave cannot be used
+│   ├── ConfigError         a flag, or a line of the TOML file
+│   ├── DataError           the table
+│   ├── LayerError          the list of layers
+│   └── RepositoryError     the folder to publish to, or the folder for pictures
+├── TrainingError           the loss left the finite numbers
+├── ExportError             the graph is not what the server needs
+├── ParityError             ONNX Runtime and torch disagree
+└── RuntimeMissingError     ONNX Runtime is not installed
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Base of all errors that the trainer raises on purpose."""
+
+
+class InputError(TrainerError):
+    """What the caller gave cannot be used; nothing was written."""
+
+
+class ConfigError(InputError):
+    """A flag, or a line of the TOML file, cannot be used."""
+
+
+class DataError(InputError):
+    """The table cannot be trained on."""
+
+
+class LayerError(InputError):
+    """The list of layers is not a network for this table."""
+
+
+class RepositoryError(InputError):
+    """A version cannot be written where it was asked for."""
+
+
+class TrainingError(TrainerError):
+    """The loss left the finite numbers."""
+
+
+class ExportError(TrainerError):
+    """The exported graph is not what the server needs."""
+
+
+class ParityError(TrainerError):
+    """ONNX Runtime's answers differ from torch's."""
+
+
+class RuntimeMissingError(TrainerError):
+    """ONNX Runtime, which the parity check runs on, is not installed."""

@@ -1,0 +1,92 @@
+"""One training run: a table in, a published version out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from isotherm.trainer import contract, data, estimator, export, loop, parity, publish
+from isotherm.trainer.config import TrainConfig
+from isotherm.trainer.errors import RepositoryError
+from isotherm.v1.contract import METADATA_KEY, dumps
+
+# The recipe, so that a model file says how it was made. It names no file and no folder.
+TRAINING_KEY: Final = "isotherm.training"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Published:
+    """The outcome of a run: the model file, and the fit it came from.
+
+    Attributes:
+        path: `<repository>/<name>/<version>/model.onnx`.
+        parity: the largest difference between torch and ONNX Runtime, in the targets' units.
+    """
+
+    path: Path
+    fitted: estimator.Fitted
+    parity: float
+
+
+def train(
+    config: TrainConfig, *, created_at: datetime, on_epoch: loop.OnEpoch | None = None
+) -> Published:
+    """Read, fit, compare, export, verify and publish; nothing is left behind on failure."""
+    # What can be known before the work is checked before the work.
+    parity.runtime()
+    publish.check_repository(config.repository)
+    table = data.read(config.data)
+    fitted = estimator.fit(table, config, on_epoch)
+    content, difference = build(fitted, config, created_at)
+    path = publish.publish(content, config.repository, config.name)
+    return Published(path=path, fitted=fitted, parity=difference)
+
+
+def build(
+    fitted: estimator.Fitted, config: TrainConfig, created_at: datetime
+) -> tuple[bytes, float]:
+    """Return the checked ONNX file of a fitted model, and its parity with torch."""
+    described = contract.describe(fitted, config, created_at)
+    recipe = config.model_dump_json(include={"model", "coverage", "network", "fit"})
+    content = export.to_onnx(
+        fitted.served,
+        name=config.name,
+        features=len(fitted.table.features),
+        input_name=contract.INPUT,
+        output_names=(contract.PREDICTION, contract.LOWER, contract.UPPER),
+        properties={
+            METADATA_KEY: dumps(described),
+            TRAINING_KEY: json.dumps(json.loads(recipe), sort_keys=True),
+        },
+    )
+    table_x = fitted.table.x
+    difference = parity.check(
+        content,
+        fitted.served,
+        [table_x[:1], table_x, contract.golden_inputs(table_x, config.fit.seed)],
+        absolute=described.golden.absolute_tolerance,
+        relative=described.golden.relative_tolerance,
+    )
+    return content, difference
+
+
+def draw(published: Published, config: TrainConfig) -> list[Path]:
+    """Draw the pictures of a run; return their paths."""
+    # matplotlib takes half a second to import, and may be left out.
+    from isotherm.trainer import plots
+
+    folder = config.plots or _beside(config.repository, published.path)
+    try:
+        return plots.draw(published.fitted, folder, config.dpi)
+    except OSError as error:
+        msg = f"cannot write the pictures to '{folder}': {error.strerror}; choose another --plots"
+        raise RepositoryError(msg) from error
+
+
+def _beside(repository: Path, path: Path) -> Path:
+    """Return where a version's pictures go: inside the repository they would pass for a model."""
+    version = path.parent
+    return repository.parent / "plots" / f"{version.parent.name}-{version.name}"
