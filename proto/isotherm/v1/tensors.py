@@ -94,26 +94,31 @@ def datatype_of(array: Array) -> str:
     return name
 
 
-def element_count(name: str, shape: Sequence[int]) -> int:
+def element_count(name: str, shape: Sequence[int], *, kind: str = "input") -> int:
     """Return the product of `shape` in unbounded integers; refuse negative dimensions."""
     if any(dim < 0 for dim in shape):
-        msg = f"input '{name}' has shape {list(shape)}: every dimension must be zero or more"
+        msg = f"{kind} '{name}' has shape {list(shape)}: every dimension must be zero or more"
         raise TensorError(msg)
     return math.prod(shape)
 
 
-def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
-    """Return the tensor in `raw` as an array: a read-only view, except for BYTES and BF16."""
+def decode_raw(
+    name: str, datatype: str, shape: Sequence[int], raw: bytes, *, kind: str = "input"
+) -> Array:
+    """Return the tensor in `raw` as an array: a read-only view, except for BYTES and BF16.
+
+    `kind` is what the tensor is called in an error: the client reads outputs.
+    """
     dtype = DTYPES.get(datatype)
     if dtype is None:
-        raise TensorError(_unknown_datatype(name, datatype))
-    count = element_count(name, shape)
+        raise TensorError(_unknown_datatype(kind, name, datatype))
+    count = element_count(name, shape, kind=kind)
     if datatype == "BYTES":
-        return _decode_bytes(name, count, raw).reshape(shape)
+        return _decode_bytes(f"{kind} '{name}'", count, raw).reshape(shape)
     expected = count * (2 if datatype == "BF16" else dtype.itemsize)
     if len(raw) != expected:
         msg = (
-            f"input byte size mismatch for input '{name}': {datatype} of shape {list(shape)} "
+            f"{kind} byte size mismatch for {kind} '{name}': {datatype} of shape {list(shape)} "
             f"takes {expected} bytes, got {len(raw)}"
         )
         raise TensorError(msg)
@@ -122,25 +127,25 @@ def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Ar
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
-def decode_contents(tensor: TensorMessage) -> Array:
+def decode_contents(tensor: TensorMessage, *, kind: str = "input") -> Array:
     """Return the typed elements of `tensor.contents` as an array of the tensor's shape."""
     name, datatype, shape = tensor.name, tensor.datatype, tuple(tensor.shape)
     if datatype not in DTYPES:
-        raise TensorError(_unknown_datatype(name, datatype))
+        raise TensorError(_unknown_datatype(kind, name, datatype))
     field = _CONTENT_FIELDS.get(datatype)
     if field is None:
-        msg = f"input '{name}' of type {datatype} must be sent in raw_input_contents"
+        msg = f"{kind} '{name}' of type {datatype} must be sent in raw_{kind}_contents"
         raise TensorError(msg)
     populated = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
-    count = element_count(name, shape)
+    count = element_count(name, shape, kind=kind)
     if populated != [field] and (populated or count):
         found = ", ".join(populated) or "no field"
-        msg = f"input '{name}' of type {datatype} needs {field}, found {found}"
+        msg = f"{kind} '{name}' of type {datatype} needs {field}, found {found}"
         raise TensorError(msg)
     values = getattr(tensor.contents, field)
     if len(values) != count:
         msg = (
-            f"input '{name}' of shape {list(shape)} needs {count} elements in {field}, "
+            f"{kind} '{name}' of shape {list(shape)} needs {count} elements in {field}, "
             f"got {len(values)}"
         )
         raise TensorError(msg)
@@ -150,7 +155,7 @@ def decode_contents(tensor: TensorMessage) -> Array:
         # numpy refuses Python integers that the type cannot hold, where Triton keeps the low bytes.
         return np.array(list(values), DTYPES[datatype]).reshape(shape)
     except OverflowError as error:
-        msg = f"input '{name}' has an element that {datatype} cannot hold: {error}"
+        msg = f"{kind} '{name}' has an element that {datatype} cannot hold: {error}"
         raise TensorError(msg) from error
 
 
@@ -184,18 +189,18 @@ def _length_prefixed(elements: Iterable[object]) -> Iterable[bytes]:
         yield data
 
 
-def _decode_bytes(name: str, count: int, raw: bytes) -> Array:
+def _decode_bytes(tensor: str, count: int, raw: bytes) -> Array:
     elements: list[bytes] = []
     offset, end = 0, len(raw)
     while offset < end:
         if end - offset < _LENGTH.size:
-            msg = f"input '{name}': the length of BYTES element {len(elements)} is cut off"
+            msg = f"{tensor}: the length of BYTES element {len(elements)} is cut off"
             raise TensorError(msg)
         (length,) = _LENGTH.unpack_from(raw, offset)
         offset += _LENGTH.size
         if end - offset < length:
             msg = (
-                f"input '{name}': BYTES element {len(elements)} should have {length} bytes, "
+                f"{tensor}: BYTES element {len(elements)} should have {length} bytes, "
                 f"{end - offset} are left"
             )
             raise TensorError(msg)
@@ -205,7 +210,7 @@ def _decode_bytes(name: str, count: int, raw: bytes) -> Array:
             break
     if len(elements) != count:
         found = f"more than {count}" if len(elements) > count else str(len(elements))
-        msg = f"input '{name}' needs {count} BYTES elements, found {found}"
+        msg = f"{tensor} needs {count} BYTES elements, found {found}"
         raise TensorError(msg)
     return _objects(elements)
 
@@ -217,5 +222,5 @@ def _objects(elements: Sequence[bytes]) -> Array:
     return array
 
 
-def _unknown_datatype(name: str, datatype: str) -> str:
-    return f"input '{name}' has unknown datatype '{datatype}', expected one of {', '.join(DTYPES)}"
+def _unknown_datatype(kind: str, name: str, datatype: str) -> str:
+    return f"{kind} '{name}' has unknown datatype '{datatype}', expected one of {', '.join(DTYPES)}"

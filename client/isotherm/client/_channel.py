@@ -1,0 +1,33 @@
+"""The channel's settings: message sizes, reconnecting, the retry policy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from isotherm.client._errors import InvalidInputError
+from isotherm.client._methods import SERVICE
+from isotherm.client._retry import Retry
+
+_UNLIMITED: Final = -1
+# What people paste from a browser; gRPC would look it up as a host name.
+_FOREIGN_SCHEMES: Final = ("http://", "https://", "grpc://", "grpcs://")
+
+
+def options(retry: Retry) -> list[tuple[str, int | str]]:
+    """Return the options for `grpc.insecure_channel` and its asyncio twin."""
+    return [
+        ("grpc.max_receive_message_length", _UNLIMITED),
+        ("grpc.max_send_message_length", _UNLIMITED),
+        # A restarted server is found again within a second; gRPC's default waits up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.service_config", retry.service_config(SERVICE)),
+    ]
+
+
+def check_target(target: str) -> str:
+    """Return `target`; refuse one that gRPC would misunderstand."""
+    if not target or target.startswith(_FOREIGN_SCHEMES):
+        msg = f"target is '{target}', expected HOST:PORT such as 127.0.0.1:8001"
+        raise InvalidInputError(msg)
+    return target

@@ -1,0 +1,154 @@
+"""The client's errors: everything that it raises on purpose.
+
+IsothermError
+├── InvalidInputError       the arguments do not fit the model (also a ValueError)
+├── NoContractError         the model carries no contract, or the server cannot send one
+├── InvalidAnswerError      the server's answer cannot be read
+├── ClosedError             the client was closed before the call
+└── RemoteError             the call ended with a gRPC status, found in `code`
+    ├── NotFoundError           no such model or version (also a LookupError)
+    ├── AccessDeniedError       the server wants other credentials
+    ├── UnsupportedError        the server does not offer this call
+    ├── DeadlineExceededError   no answer within the timeout (also a TimeoutError)
+    ├── CallCancelledError      the call was cancelled, but not by its caller
+    ├── ServerFaultError        the server or the model failed
+    └── TransientError          the same call may succeed later
+        ├── OverloadedError         the server has too much to do; see `retry_after_s`
+        └── UnavailableError        nobody answers, or the server is starting or stopping
+
+An InvalidInputError is found here where it can be, else by the server (INVALID_ARGUMENT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, cast
+
+import grpc
+
+_PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+
+
+class IsothermError(Exception):
+    """Any error that the client raises on purpose.
+
+    Attributes:
+        model: The model that the call was about; empty when it was about the server.
+        target: The server's address; empty when nothing was sent.
+        code: The gRPC status of the call; None when there was no status.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str = "",
+        target: str = "",
+        code: grpc.StatusCode | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.target = target
+        self.code = code
+
+
+class InvalidInputError(IsothermError, ValueError):
+    """The arguments do not fit the model: the same call cannot succeed."""
+
+
+class NoContractError(IsothermError):
+    """The model carries no contract, or the server has no way to send it."""
+
+
+class InvalidAnswerError(IsothermError):
+    """The server's answer contradicts the protocol."""
+
+
+class ClosedError(IsothermError):
+    """The client was closed before the call."""
+
+
+class RemoteError(IsothermError):
+    """The call ended with a gRPC status; classes below say more where the status does."""
+
+
+class NotFoundError(RemoteError, LookupError):
+    """The server has no such model, or not in this version."""
+
+
+class AccessDeniedError(RemoteError):
+    """The server asks for other credentials."""
+
+
+class UnsupportedError(RemoteError):
+    """The server does not offer this call."""
+
+
+class DeadlineExceededError(RemoteError, TimeoutError):
+    """No answer came within the timeout."""
+
+
+class CallCancelledError(RemoteError):
+    """The call was cancelled by the server or on the way to it."""
+
+
+class ServerFaultError(RemoteError):
+    """The server or the model failed on a call that looked right."""
+
+
+class TransientError(RemoteError):
+    """The same call may succeed later."""
+
+
+class OverloadedError(TransientError):
+    """The server has too much to do.
+
+    Attributes:
+        retry_after_s: When the server wants to be asked again; None when it did not say.
+    """
+
+    retry_after_s: float | None = None
+
+
+class UnavailableError(TransientError):
+    """Nobody answers at the address, or the server is starting or stopping."""
+
+
+_CLASSES: Final[Mapping[grpc.StatusCode, type[IsothermError]]] = MappingProxyType(
+    {
+        grpc.StatusCode.CANCELLED: CallCancelledError,
+        grpc.StatusCode.DATA_LOSS: ServerFaultError,
+        grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+        grpc.StatusCode.INTERNAL: ServerFaultError,
+        grpc.StatusCode.INVALID_ARGUMENT: InvalidInputError,
+        grpc.StatusCode.NOT_FOUND: NotFoundError,
+        grpc.StatusCode.OUT_OF_RANGE: InvalidInputError,
+        grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+        grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
+        grpc.StatusCode.UNAVAILABLE: UnavailableError,
+        grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+        grpc.StatusCode.UNKNOWN: ServerFaultError,
+    }
+)
+
+
+def from_status(cause: grpc.RpcError, *, target: str, model: str = "") -> IsothermError:
+    """Return the error for the status in `cause`: RemoteError itself for codes without a class."""
+    code = cause.code()
+    details = cause.details() or "no details"
+    message = f"{details} ({code.name} from {target})"
+    error = _CLASSES.get(code, RemoteError)(message, model=model, target=target, code=code)
+    if isinstance(error, OverloadedError):
+        error.retry_after_s = _pushback_s(cause)
+    return error
+
+
+def _pushback_s(cause: grpc.RpcError) -> float | None:
+    metadata = cast("Iterable[tuple[str, str | bytes]]", cause.trailing_metadata() or ())
+    for key, value in metadata:
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        if key == _PUSHBACK_KEY and text.isdecimal():
+            return int(text) / 1000
+    return None

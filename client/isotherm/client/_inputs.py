@@ -1,0 +1,155 @@
+"""The caller's arrays, fitted to a model's inputs: by name, in datatype and in shape.
+
+What fits in one way only is done: floats and integers become the model's floating type, integers
+become another integer type that holds every one of them, n numbers become n rows of a model with
+one feature. Everything else is refused here, where both the array and the model are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from isotherm.client._errors import InvalidInputError
+from isotherm.client._signature import Signature, TensorSpec
+from isotherm.v1.tensors import DTYPES, Array, TensorError, datatype_of
+
+Inputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+# Name, datatype and elements of one input tensor.
+Fitted: TypeAlias = tuple[str, str, Array]
+
+_ROWS_AND_FEATURES: Final = 2
+
+
+def fit(signature: Signature, x: Inputs) -> list[Fitted]:
+    """Return the input tensors that `x` stands for; raise InvalidInputError if it fits none."""
+    try:
+        if isinstance(x, Mapping):
+            return _by_name(signature, x)
+        return [_one(_only_input(signature), _array(x))]
+    except _Misfit as error:
+        msg = f"model '{signature.model}': {error}"
+        raise InvalidInputError(msg, model=signature.model) from error.__cause__
+
+
+class _Misfit(Exception):  # noqa: N818  a signal inside this module, never seen outside
+    """What does not fit, to be told together with the model's name."""
+
+
+def _by_name(signature: Signature, arrays: Mapping[str, ArrayLike]) -> list[Fitted]:
+    if not signature.inputs:
+        # Some servers describe no inputs: the arrays go out as they are.
+        return [_as_is(name, _array(values)) for name, values in arrays.items()]
+    expected = {spec.name for spec in signature.inputs}
+    if expected != arrays.keys():
+        found = ", ".join(arrays) or "none"
+        msg = f"expected arrays for the inputs {signature.input_names}, got {found}"
+        raise _Misfit(msg)
+    return [_one(spec, _array(arrays[spec.name])) for spec in signature.inputs]
+
+
+def _only_input(signature: Signature) -> TensorSpec:
+    if len(signature.inputs) != 1:
+        msg = (
+            f"it has {len(signature.inputs)} inputs ({signature.input_names}): "
+            "pass a dict of arrays by input name"
+        )
+        raise _Misfit(msg)
+    return signature.inputs[0]
+
+
+def _array(values: ArrayLike) -> Array:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        msg = f"the input is no array: {error}"
+        raise _Misfit(msg) from error
+
+
+def _as_is(name: str, array: Array) -> Fitted:
+    try:
+        return name, datatype_of(array), array
+    except TensorError as error:
+        msg = f"input '{name}': {error}"
+        raise _Misfit(msg) from error
+
+
+def _one(spec: TensorSpec, array: Array) -> Fitted:
+    return spec.name, spec.datatype, _cast(spec, _shape(spec, array))
+
+
+def _shape(spec: TensorSpec, array: Array) -> Array:
+    # The first dimension is left to the server: some describe a batch of 1 and take any.
+    if array.ndim == len(spec.shape):
+        if all(
+            size in (-1, found) for size, found in zip(spec.shape[1:], array.shape[1:], strict=True)
+        ):
+            return array
+    elif not spec.shape:
+        return array
+    elif array.ndim < _ROWS_AND_FEATURES == len(spec.shape):
+        return _rows(spec, array)
+    msg = f"input '{spec.name}' has shape {list(spec.shape)}, got an array of shape {array.shape}"
+    raise _Misfit(msg)
+
+
+def _rows(spec: TensorSpec, array: Array) -> Array:
+    features = spec.shape[1]
+    if features == 1:
+        return array.reshape(-1, 1)
+    count = array.size
+    width = f"{features} features" if features >= 0 else "any number of features"
+    msg = (
+        f"input '{spec.name}' takes rows of {width}, and an array of shape {array.shape} reads two "
+        f"ways: {count} rows of 1 feature, x.reshape(-1, 1), or 1 row of {count} features, "
+        "x.reshape(1, -1); pass one of them"
+    )
+    raise _Misfit(msg)
+
+
+def _cast(spec: TensorSpec, array: Array) -> Array:
+    dtype = DTYPES.get(spec.datatype)
+    if dtype is None:
+        msg = f"input '{spec.name}' has datatype '{spec.datatype}', which this client does not know"
+        raise _Misfit(msg)
+    if spec.datatype == "BYTES":
+        return _texts(spec, array)
+    if array.dtype == dtype:
+        return array
+    if dtype.kind == "f" and array.dtype.kind in "fiub":
+        return _floats(spec, array, dtype)
+    if dtype.kind in "iu" and array.dtype.kind in "iub":
+        return _integers(spec, array, dtype)
+    msg = f"input '{spec.name}' is {spec.datatype}, got an array of {array.dtype}"
+    raise _Misfit(msg)
+
+
+def _floats(spec: TensorSpec, array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    lost = np.isinf(cast) & np.isfinite(array)
+    if lost.any():
+        msg = f"input '{spec.name}' is {spec.datatype}, which cannot hold {array[lost].flat[0]}"
+        raise _Misfit(msg)
+    return cast
+
+
+def _integers(spec: TensorSpec, array: Array, dtype: np.dtype[Any]) -> Array:
+    cast = array.astype(dtype)
+    # Equal values of either sign: a wrap between signed and unsigned keeps the bits, not the sign.
+    lost = (cast != array) | ((cast < 0) != (array < 0))
+    if lost.any():
+        msg = f"input '{spec.name}' is {spec.datatype}, which cannot hold {array[lost].flat[0]}"
+        raise _Misfit(msg)
+    return cast
+
+
+def _texts(spec: TensorSpec, array: Array) -> Array:
+    kind = array.dtype.kind
+    if kind in "SU" or (kind == "O" and all(isinstance(each, str | bytes) for each in array.flat)):
+        return array
+    msg = f"input '{spec.name}' is BYTES: it takes str and bytes, got an array of {array.dtype}"
+    raise _Misfit(msg)

@@ -1,0 +1,174 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, cast, overload
+
+import grpc
+
+from isotherm.client._channel import check_target, options
+from isotherm.client._conversation import (
+    Call,
+    Conversation,
+    Conversations,
+    Deadline,
+    Result,
+    Version,
+)
+from isotherm.client._errors import IsothermError, from_status
+from isotherm.client._inputs import Inputs
+from isotherm.client._methods import METHODS
+from isotherm.client._prediction import Prediction
+from isotherm.client._retry import Retry
+from isotherm.v1.contract_pb2 import Contract
+from isotherm.v1.open_inference_pb2 import (
+    ModelConfig,
+    ModelMetadataResponse,
+    ServerMetadataResponse,
+)
+from isotherm.v1.tensors import Array
+
+_DEFAULT_RETRY = Retry()
+
+
+class Client:
+    """Calls a server of the Open Inference Protocol; safe to share between threads.
+
+    Every call has a deadline over all that it takes: the metadata that the first `predict` of a
+    model asks for, and retries. Failures are an `IsothermError` of some kind.
+
+    Args:
+        target: The server's address, HOST:PORT or any other name that gRPC resolves.
+        timeout: Seconds that a call may take unless it says otherwise.
+        retry: What is tried again when nobody answers.
+    """
+
+    def __init__(self, target: str, *, timeout: float = 5.0, retry: Retry = _DEFAULT_RETRY) -> None:
+        self._conversations = Conversations(check_target(target), timeout)
+        self._channel = grpc.insecure_channel(target, options(retry))
+        self._stubs = {
+            method.path: self._channel.unary_unary(method.path, method.serialize, method.parse)
+            for method in METHODS
+        }
+
+    @overload
+    def predict(
+        self,
+        model: str,
+        x: Inputs,
+        *,
+        version: Version = None,
+        outputs: str,
+        timeout: float | None = None,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        model: str,
+        x: Inputs,
+        *,
+        version: Version = None,
+        outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Array | Prediction: ...
+
+    def predict(
+        self,
+        model: str,
+        x: Inputs,
+        *,
+        version: Version = None,
+        outputs: str | Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Array | Prediction:
+        """Run the model on `x` and return its outputs, in the order of the rows.
+
+        Args:
+            model: The model's name.
+            x: An array of shape `(rows, features)`, or a dict of arrays for several inputs. Shape
+                `(n,)` is n rows if the model has one feature. Numbers are cast to the model's type
+                where that is safe: float64 to FP32 rounds, a value beyond its range is refused.
+            version: The model's version; the server chooses when there is none.
+            outputs: The outputs to return: one name, several, or all.
+            timeout: Seconds that the call may take in all.
+
+        Returns:
+            The array when there is one output, else a `Prediction`. Arrays are read-only views on
+            the received message, and BYTES come as arrays of `bytes` objects.
+        """
+        return self._run(self._conversations.predict(model, x, version, outputs), timeout)
+
+    def contract(
+        self, model: str, version: Version = None, *, timeout: float | None = None
+    ) -> Contract:
+        """Return the model's contract: features, units, ranges, interval, provenance.
+
+        Raises:
+            NoContractError: The model carries none, or the server is none of ours.
+        """
+        return self._run(self._conversations.contract(model, version), timeout)
+
+    def config(
+        self, model: str, version: Version = None, *, timeout: float | None = None
+    ) -> ModelConfig:
+        """Return how the server runs the model: batching, instances, parameters."""
+        return self._run(self._conversations.config(model, version), timeout)
+
+    def model_metadata(
+        self, model: str, version: Version = None, *, timeout: float | None = None
+    ) -> ModelMetadataResponse:
+        """Return the model's versions, inputs and outputs."""
+        return self._run(self._conversations.model_metadata(model, version), timeout)
+
+    def server_metadata(self, *, timeout: float | None = None) -> ServerMetadataResponse:
+        """Return the server's name, version and extensions."""
+        return self._run(self._conversations.server_metadata(), timeout)
+
+    def health(
+        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+    ) -> bool:
+        """Return whether the server, or one model, is ready to answer.
+
+        Asks ServerReady or ModelReady, which every server of the protocol has; not all of them
+        have `grpc.health.v1`. A server that cannot be reached raises an error.
+        """
+        return self._run(self._conversations.health(model, version), timeout)
+
+    def close(self) -> None:
+        """Close the connection; calls in flight end with CallCancelledError."""
+        self._conversations.closed = True
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, conversation: Conversation[Result], timeout: float | None) -> Result:
+        deadline = self._conversations.begin(timeout)
+        try:
+            call = next(conversation)
+            while True:
+                try:
+                    answer = self._send(call, deadline)
+                except IsothermError as error:
+                    call = conversation.throw(error)
+                else:
+                    call = conversation.send(answer)
+        except StopIteration as end:
+            return cast("Result", end.value)
+
+    def _send(self, call: Call, deadline: Deadline) -> Any:
+        try:
+            return self._stubs[call.method.path](call.request, timeout=deadline.left_s())
+        except grpc.RpcError as exc:
+            raise from_status(exc, target=self._conversations.target, model=call.model) from exc
