@@ -1,0 +1,1 @@
+"""The inference server: a model repository in, Open Inference Protocol answers out."""

@@ -1,0 +1,155 @@
+"""`isotherm serve`: flags and environment to settings, errors to one sentence."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isotherm.server import logs
+from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server.errors import StartError
+
+_log = logging.getLogger(__name__)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class ProviderChoice(StrEnum):
+    """Where models run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class TransportChoice(StrEnum):
+    """What carries the calls."""
+
+    auto = "auto"
+    core = "core"
+    aio = "aio"
+
+
+@app.command()
+def serve(
+    repository: Annotated[
+        Path, typer.Argument(help="Folder of <model>/<version>/model.onnx.", show_default=False)
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to bind; 0.0.0.0 for all.", envvar="ISOTHERM_HOST")
+    ] = "127.0.0.1",
+    grpc_port: Annotated[
+        int, typer.Option(help="gRPC port; 0 for any free one.", envvar="ISOTHERM_GRPC_PORT")
+    ] = 8001,
+    metrics_port: Annotated[
+        int, typer.Option(help="HTTP port of /metrics.", envvar="ISOTHERM_METRICS_PORT")
+    ] = 8002,
+    workers: Annotated[int, typer.Option(help="Worker processes.", envvar="ISOTHERM_WORKERS")] = 1,
+    provider: Annotated[
+        ProviderChoice,
+        typer.Option(
+            help="auto takes CUDA where it works, and says so where it does not.",
+            envvar="ISOTHERM_PROVIDER",
+        ),
+    ] = ProviderChoice.auto,
+    transport: Annotated[
+        TransportChoice,
+        typer.Option(
+            help="core is fast; auto takes it where it is known to work.",
+            envvar="ISOTHERM_TRANSPORT",
+        ),
+    ] = TransportChoice.auto,
+    max_batch_size: Annotated[
+        int, typer.Option(help="Rows in one run of a model.", envvar="ISOTHERM_MAX_BATCH_SIZE")
+    ] = 1024,
+    max_queue_delay_us: Annotated[
+        int,
+        typer.Option(
+            help="Microseconds to wait for company; 0 never waits while the model is idle.",
+            envvar="ISOTHERM_MAX_QUEUE_DELAY_US",
+        ),
+    ] = 0,
+    max_queue_rows: Annotated[
+        int,
+        typer.Option(
+            help="Rows that may wait for a model; more are refused.",
+            envvar="ISOTHERM_MAX_QUEUE_ROWS",
+        ),
+    ] = 65536,
+    drain_delay: Annotated[
+        float,
+        typer.Option(
+            help="Seconds to go on serving after SIGTERM while health says NOT_SERVING.",
+            envvar="ISOTHERM_DRAIN_DELAY",
+        ),
+    ] = 0.0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that calls in flight then have to end.", envvar="ISOTHERM_GRACE"
+        ),
+    ] = 30.0,
+    max_connection_age: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which clients must connect anew; 0 never.",
+            envvar="ISOTHERM_MAX_CONNECTION_AGE",
+        ),
+    ] = 0.0,
+    exit_on_error: Annotated[
+        bool,
+        typer.Option(
+            help="Whether one model that cannot be loaded keeps the server from starting.",
+            envvar="ISOTHERM_EXIT_ON_ERROR",
+        ),
+    ] = True,
+    log_level: Annotated[
+        str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
+    ] = "info",
+) -> None:
+    """Serve a model repository over gRPC (Open Inference Protocol) in dynamic batches."""
+    if log_level not in logs.LEVELS:
+        _fail(f"--log-level is '{log_level}', expected one of {', '.join(logs.LEVELS)}")
+    logs.configure(log_level, process="isotherm")
+    try:
+        config = ServerConfig(
+            repository=repository,
+            host=host,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            workers=workers,
+            provider=provider.value,
+            transport=transport.value,
+            batching=BatchingConfig(
+                max_batch_size=max_batch_size,
+                max_queue_delay_us=max_queue_delay_us,
+                max_queue_rows=max_queue_rows,
+            ),
+            drain_delay_s=drain_delay,
+            grace_s=grace,
+            max_connection_age_s=max_connection_age,
+            exit_on_error=exit_on_error,
+            log_level=log_level,
+        )
+        _log.debug("settings: %s", config.to_json())
+        # Here, so that `--help` needs no server packages.
+        from isotherm.server.supervisor import Supervisor
+
+        status = Supervisor(config).run()
+    except StartError as error:
+        _fail(str(error))
+    raise typer.Exit(status)
+
+
+def _fail(message: str) -> None:
+    print(f"isotherm serve: {message}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

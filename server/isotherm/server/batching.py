@@ -1,0 +1,357 @@
+"""Dynamic batching: many small requests in, few large runs out. Knows no gRPC, no ONNX.
+
+Natural batching: nothing waits while the model is idle, and the rows that arrive while one batch runs
+are the next batch. Batches count rows. Everything here happens on the loop's thread, except the runs
+of batches too long for it, which happen on one executor thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotherm.server.config import BatchingConfig
+from isotherm.server.counters import ModelCounters
+from isotherm.server.errors import (
+    AbandonedError,
+    ExecutionError,
+    ExpiredError,
+    OverloadedError,
+    RequestError,
+)
+from isotherm.server.layout import CloseReason
+
+_log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+
+# What a refused caller is told to wait when nothing has run yet.
+_DEFAULT_RETRY_S: Final = 0.01
+
+
+class Caller(Protocol):
+    """Who waits for a job: gone, or waiting until a deadline (as time.time())."""
+
+    cancelled: bool
+    deadline: float | None
+
+
+class Loop(Protocol):
+    """The thread that everything but long runs happens on."""
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call back once everything that has arrived so far is handled."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call back after a delay."""
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        """Call back soon, from any thread."""
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request: an array an input, each with `rows` rows, and who waits for the answer."""
+
+    inputs: Sequence[Array]
+    rows: int
+    caller: Caller
+    arrived_ns: int
+    # Only jobs of equal keys share a batch: the shapes without their rows, where those may differ.
+    key: object = None
+    # What the answer must repeat; batching only carries it.
+    context: Any = None
+
+    @property
+    def bytes(self) -> int:
+        """The size of the inputs."""
+        return sum(array.nbytes for array in self.inputs)
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Jobs that run together, and what became of them."""
+
+    jobs: list[Job]
+    rows: int
+    started_ns: int
+    outputs: Sequence[Array] = ()
+    error: RequestError | None = None
+    assemble_ns: int = 0
+    run_ns: int = 0
+
+
+class Outcome(Protocol):
+    """What a batcher's owner does with what it hands back, on the loop's thread."""
+
+    def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
+        """Answer every job with its rows of `outputs`, which hold the jobs' rows in order."""
+
+    def refuse(self, job: Job, error: RequestError) -> None:
+        """End one job with an error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runner:
+    """The model as batching sees it."""
+
+    run: Callable[[Sequence[Array]], list[Array]]
+    # Tells whether a batch of so many rows is short enough for the loop's own thread.
+    inline: Callable[[int], bool]
+    # False: every job runs alone, as it is.
+    batched: bool = True
+
+
+class Batcher:
+    """The queue of one model version."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        outcome: Outcome,
+        loop: Loop,
+        config: BatchingConfig,
+        counters: ModelCounters,
+    ) -> None:
+        self._runner = runner
+        self._outcome = outcome
+        self._loop = loop
+        self._config = config
+        self._counters = counters
+        self._jobs: deque[Job] = deque()
+        self._rows = 0
+        self._bytes = 0
+        self._running = False
+        self._scheduled = False
+        self._draining = False
+        self._last_run_s = 0.0
+        self._executor: _Executor | None = None
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; raise OverloadedError at once when the queue is full."""
+        self._admit(job)
+        self._jobs.append(job)
+        self._rows += job.rows
+        self._bytes += job.bytes
+        if self._running:
+            return
+        if self._rows >= self._config.max_batch_size:
+            # Under pressure the loop may never be idle, and this batch can grow no more.
+            self._start_batch()
+        elif not self._scheduled:
+            self._schedule()
+
+    def drain(self) -> None:
+        """Wait for company no longer: the server is stopping."""
+        self._draining = True
+        if self._jobs and not self._running and not self._scheduled:
+            self._schedule()
+
+    def close(self) -> None:
+        """End the executor thread, after the run it is in."""
+        if self._executor is not None:
+            self._executor.close()
+
+    def _admit(self, job: Job) -> None:
+        # An empty queue takes a job of any size, or a large one could never be answered.
+        if not self._jobs:
+            return
+        over_rows = self._rows + job.rows > self._config.max_queue_rows
+        if over_rows or self._bytes + job.bytes > self._config.max_queue_bytes:
+            msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
+            raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.defer(self._start_batch)
+
+    def _start_batch(self) -> None:
+        self._scheduled = False
+        if self._running or not self._jobs:
+            return
+        remaining_s = self._remaining_delay_s()
+        if remaining_s > 0:
+            self._scheduled = True
+            self._loop.call_later(remaining_s, self._start_batch)
+            return
+        batch = self._take()
+        self._counters.queue(len(self._jobs), self._rows)
+        if batch is None:
+            return
+        if self._runner.inline(batch.rows):
+            self._finish(self._execute(batch))
+        else:
+            self._running = True
+            self._executor = self._executor or _Executor(self._execute, self._on_executed)
+            self._executor.submit(batch)
+
+    def _remaining_delay_s(self) -> float:
+        delay_us = self._config.max_queue_delay_us
+        if not delay_us or self._draining or self._rows >= self._config.max_batch_size:
+            return 0.0
+        waited_ns = time.perf_counter_ns() - self._jobs[0].arrived_ns
+        # core's timers count milliseconds: below half of one, waiting would overshoot.
+        remaining_s = delay_us / 1e6 - waited_ns / 1e9
+        return remaining_s if remaining_s > 0.0005 else 0.0  # noqa: PLR2004
+
+    def _take(self) -> Batch | None:
+        """Take jobs of one key up to the batch limit; drop those that nobody waits for."""
+        limit = self._config.max_batch_size if self._runner.batched else 1
+        jobs: list[Job] = []
+        rows = 0
+        reason = CloseReason.IDLE
+        now_s = time.time()
+        while self._jobs:
+            job = self._jobs[0]
+            if not self._still_wanted(job, now_s):
+                self._pop()
+                continue
+            if jobs and (rows + job.rows > limit or job.key != jobs[0].key):
+                reason = CloseReason.FULL
+                break
+            jobs.append(self._pop())
+            rows += job.rows
+            if rows >= limit:
+                reason = CloseReason.FULL
+                break
+        if not jobs:
+            return None
+        self._counters.closed_batch(self._close_reason(reason))
+        return Batch(jobs, rows, time.perf_counter_ns())
+
+    def _close_reason(self, reason: CloseReason) -> CloseReason:
+        if reason is CloseReason.IDLE and self._draining:
+            return CloseReason.DRAIN
+        if reason is CloseReason.IDLE and self._config.max_queue_delay_us:
+            return CloseReason.DELAY
+        return reason
+
+    def _pop(self) -> Job:
+        job = self._jobs.popleft()
+        self._rows -= job.rows
+        self._bytes -= job.bytes
+        return job
+
+    def _still_wanted(self, job: Job, now_s: float) -> bool:
+        caller = job.caller
+        if caller.cancelled:
+            self._outcome.refuse(job, AbandonedError("the caller has gone"))
+            return False
+        if caller.deadline is not None and caller.deadline <= now_s:
+            self._outcome.refuse(job, ExpiredError("Request timeout expired in the queue"))
+            return False
+        return True
+
+    def _execute(self, batch: Batch) -> list[Batch]:
+        """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails."""
+        try:
+            self._run(batch)
+        except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
+            if len(batch.jobs) > 1:
+                alone = [Batch([job], job.rows, batch.started_ns) for job in batch.jobs]
+                return [result for one in alone for result in self._execute(one)]
+            _log.warning("a request failed in the model: %s", error)
+            batch.error = ExecutionError(f"the model failed on this request: {error}")
+        return [batch]
+
+    def _run(self, batch: Batch) -> None:
+        assembled = _assemble(batch.jobs)
+        ready_ns = time.perf_counter_ns()
+        limit = self._config.max_batch_size
+        if self._runner.batched and batch.rows > limit:
+            outputs = _run_in_slices(self._runner.run, assembled, batch.rows, limit)
+        else:
+            outputs = self._runner.run(assembled)
+        batch.outputs = outputs
+        batch.assemble_ns = ready_ns - batch.started_ns
+        batch.run_ns = time.perf_counter_ns() - ready_ns
+
+    def _on_executed(self, results: list[Batch]) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._finish(results))
+
+    def _finish(self, results: list[Batch]) -> None:
+        self._running = False
+        for batch in results:
+            self._answer(batch)
+        if self._jobs and not self._scheduled:
+            # Other models' batches, and what has just arrived, come first.
+            self._schedule()
+
+    def _answer(self, batch: Batch) -> None:
+        if batch.error is not None:
+            for job in batch.jobs:
+                self._outcome.refuse(job, batch.error)
+            return
+        self._last_run_s = batch.run_ns / 1e9
+        start_ns = time.perf_counter_ns()
+        self._outcome.respond(batch.jobs, batch.outputs)
+        encode_ns = time.perf_counter_ns() - start_ns
+        queue_ns = [batch.started_ns - job.arrived_ns for job in batch.jobs]
+        self._count_runs(batch, encode_ns)
+        self._counters.succeeded(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
+
+    def _count_runs(self, batch: Batch, encode_ns: int) -> None:
+        limit = self._config.max_batch_size
+        if not self._runner.batched or batch.rows <= limit:
+            self._counters.executed(batch.rows, batch.assemble_ns, batch.run_ns, encode_ns)
+            return
+        # The slices of a large request: each is a run, and has its share of the time.
+        starts = range(0, batch.rows, limit)
+        times = (ns // len(starts) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
+        assemble_ns, run_ns, encode_ns = times
+        for start in starts:
+            rows = min(limit, batch.rows - start)
+            self._counters.executed(rows, assemble_ns, run_ns, encode_ns)
+
+
+class _Executor:
+    """One thread that runs batches, one at a time, and does as little else as possible."""
+
+    def __init__(
+        self, execute: Callable[[Batch], list[Batch]], done: Callable[[list[Batch]], None]
+    ) -> None:
+        self._execute = execute
+        self._done = done
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="executor", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Run a batch after those submitted before."""
+        self._batches.put(batch)
+
+    def close(self) -> None:
+        """End the thread after what was submitted."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._done(self._execute(batch))
+
+
+def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
+    if len(jobs) == 1:
+        return jobs[0].inputs
+    return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+
+
+def _run_in_slices(
+    run: Callable[[Sequence[Array]], list[Array]],
+    inputs: Sequence[Array],
+    rows: int,
+    limit: int,
+) -> list[Array]:
+    parts = [
+        run([array[start : start + limit] for array in inputs]) for start in range(0, rows, limit)
+    ]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

@@ -1,0 +1,90 @@
+"""The server's settings: frozen, valid by construction, passed to workers as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from isotherm.server.errors import ConfigError
+
+Provider = Literal["auto", "cpu", "cuda"]
+TransportName = Literal["auto", "core", "aio"]
+
+MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchingConfig:
+    """When a batch is closed, and how much work may wait, for each model version."""
+
+    # Rows in one call of the runtime; a larger request runs in slices.
+    max_batch_size: int = 1024
+    # 0: a batch is whatever arrived while the previous one ran.
+    max_queue_delay_us: int = 0
+    max_queue_rows: int = 65536
+    max_queue_bytes: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        _at_least("max_batch_size", self.max_batch_size, 1)
+        _at_least("max_queue_delay_us", self.max_queue_delay_us, 0)
+        _at_least("max_queue_rows", self.max_queue_rows, self.max_batch_size)
+        _at_least("max_queue_bytes", self.max_queue_bytes, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerConfig:
+    """Everything `isotherm serve` can be told."""
+
+    repository: Path
+    host: str = "127.0.0.1"
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    workers: int = 1
+    provider: Provider = "auto"
+    transport: TransportName = "auto"
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    # How long to go on serving after SIGTERM while health says NOT_SERVING.
+    drain_delay_s: float = 0.0
+    # How long calls in flight may take to end after that.
+    grace_s: float = 30.0
+    # 0: connections live as long as their client wants.
+    max_connection_age_s: float = 0.0
+    # Whether one model that cannot be loaded keeps the server from starting.
+    exit_on_error: bool = True
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        _at_least("workers", self.workers, 1)
+        _at_least("drain_delay_s", self.drain_delay_s, 0)
+        _at_least("grace_s", self.grace_s, 0)
+        _at_least("max_connection_age_s", self.max_connection_age_s, 0)
+        for name, port in (("grpc_port", self.grpc_port), ("metrics_port", self.metrics_port)):
+            if not 0 <= port <= MAX_PORT:
+                msg = f"{name} is {port}, expected 0 (any free port) to {MAX_PORT}"
+                raise ConfigError(msg)
+        if self.grpc_port and self.grpc_port == self.metrics_port:
+            msg = f"grpc_port and metrics_port are both {self.grpc_port}: give each its own"
+            raise ConfigError(msg)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON, for a worker process and for the log."""
+        return json.dumps(dataclasses.asdict(self) | {"repository": str(self.repository)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Restore what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        values["repository"] = Path(values["repository"])
+        values["batching"] = BatchingConfig(**values["batching"])
+        return cls(**values)
+
+
+def _at_least(name: str, value: float, minimum: float) -> None:
+    if value < minimum:
+        msg = f"{name} is {value}, expected {minimum} or more"
+        raise ConfigError(msg)

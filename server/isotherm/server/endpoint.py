@@ -1,0 +1,100 @@
+"""The metrics port: /metrics, /healthz and /v2/health/ready over HTTP, in the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from isotherm.server.errors import PortError
+
+_log = logging.getLogger(__name__)
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+# (status, content type, body), given the Accept header.
+Page = Callable[[str], tuple[HTTPStatus, str, bytes]]
+
+
+def metrics_page(registry: CollectorRegistry) -> Page:
+    """Return the page with all metrics, in the format that the scraper asks for."""
+
+    def page(accept: str) -> tuple[HTTPStatus, str, bytes]:
+        encode, content_type = choose_encoder(accept)
+        return HTTPStatus.OK, content_type, encode(registry)
+
+    return page
+
+
+def check_page(holds: Callable[[], bool], good: str, bad: str) -> Page:
+    """Return a page that is 200 while a condition holds and 503 otherwise."""
+
+    def page(_accept: str) -> tuple[HTTPStatus, str, bytes]:
+        if holds():
+            return HTTPStatus.OK, _TEXT, good.encode() + b"\n"
+        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, bad.encode() + b"\n"
+
+    return page
+
+
+class Endpoint:
+    """An HTTP server on a thread of its own."""
+
+    def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
+        """Bind; raise PortError when the port cannot be had."""
+        try:
+            self._server = _Server((host, port), _handler(pages))
+        except OSError as error:
+            msg = f"cannot bind the metrics port {host}:{port}: {error.strerror}; choose another"
+            raise PortError(msg) from error
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and let the port go."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        # A client that sends nothing must not hold a thread for ever.
+        timeout = 10
+
+        def do_GET(self) -> None:
+            page = pages.get(self.path.partition("?")[0])
+            if page is None:
+                known = ", ".join(pages)
+                self._answer(HTTPStatus.NOT_FOUND, _TEXT, f"try {known}\n".encode())
+            else:
+                self._answer(*page(self.headers.get("Accept", "")))
+
+        def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            _log.debug(format, *args)
+
+    return Handler

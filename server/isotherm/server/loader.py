@@ -1,0 +1,164 @@
+"""From a model file to a version that may serve: read, load, hold to its contract, measure."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from isotherm.server.config import ServerConfig
+from isotherm.server.errors import LoadError
+from isotherm.server.placement import (
+    Cost,
+    check_provider,
+    choose_providers,
+    measure,
+    provider_name,
+)
+from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec
+from isotherm.v1 import contract as contracts
+from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
+
+MODEL_FILE: Final = "model.onnx"
+# The runtime's own limit for a model in one file.
+MAX_FILE_BYTES: Final = 2 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Model:
+    """One version, ready to serve."""
+
+    name: str
+    version: int
+    session: Session
+    # None for a plain ONNX file.
+    contract: Contract | None
+    contract_json: str
+    provider: str
+    sha256: str
+    cost: Cost
+    max_batch_size: int
+    load_ns: int
+
+    @property
+    def refuses_non_finite(self) -> bool:
+        """Whether NaN and infinity in an input are the caller's mistake."""
+        return self.contract is not None and self.contract.non_finite != NON_FINITE_ACCEPT
+
+
+class Loader:
+    """Loads model files onto the execution provider that the server was told to use."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Raise ProviderError when the provider cannot be had."""
+        self._provider = config.provider
+        self._max_batch_size = config.batching.max_batch_size
+        self._providers: ProviderOptions = choose_providers(config.provider)
+
+    def load(self, name: str, version: int, path: Path) -> Model:
+        """Return the version in `path`, proved on its golden rows; raise LoadError otherwise."""
+        started_ns = time.perf_counter_ns()
+        data = _read(path)
+        try:
+            session = Session(data, path.parent, self._providers)
+            check_provider(self._provider, session)
+            contract_json = session.metadata.get(contracts.METADATA_KEY, "")
+            contract = contracts.loads(contract_json) if contract_json else None
+            if contract is not None:
+                check_contract(contract, session)
+            cost = measure(session, self._max_batch_size)
+            if contract is not None:
+                check_golden_rows(contract, session)
+        except (LoadError, contracts.ContractError) as error:
+            msg = f"{path}: {error}"
+            raise LoadError(msg) from error
+        return Model(
+            name=name,
+            version=version,
+            session=session,
+            contract=contract,
+            contract_json=contract_json,
+            provider=provider_name(session),
+            sha256=hashlib.sha256(data).hexdigest(),
+            cost=cost,
+            max_batch_size=self._max_batch_size if session.batched else 0,
+            load_ns=time.perf_counter_ns() - started_ns,
+        )
+
+
+def check_contract(contract: Contract, session: Session) -> None:
+    """Raise LoadError where the contract speaks of another graph than the file's."""
+    tensors = contract.tensors
+    inputs = {spec.name: spec for spec in session.inputs}
+    outputs = {spec.name: spec for spec in session.outputs}
+    _check_tensor("input", tensors.input, inputs, len(contract.features), "features")
+    for name in (tensors.prediction, tensors.lower, tensors.upper):
+        if name:
+            _check_tensor("output", name, outputs, len(contract.targets), "targets")
+    if set(inputs) != {tensors.input}:
+        msg = f"the contract knows the input '{tensors.input}', the graph has {', '.join(inputs)}"
+        raise LoadError(msg)
+
+
+def check_golden_rows(contract: Contract, session: Session) -> None:
+    """Run the golden rows where the model will serve; raise LoadError when an answer differs."""
+    golden = contract.golden
+    if not golden.rows:
+        return
+    inputs = np.array(golden.inputs, np.float32).reshape(golden.rows, -1)
+    expected = np.array(golden.outputs, np.float32).reshape(golden.rows, -1)
+    names = [spec.name for spec in session.outputs]
+    outputs = session.run([inputs])
+    served = outputs[names.index(contract.tensors.prediction)]
+    tolerance = golden.absolute_tolerance + golden.relative_tolerance * np.abs(expected)
+    # Written so that a NaN on either side counts as a difference.
+    wrong = ~(np.abs(served - expected) <= tolerance)
+    if wrong.any():
+        raise LoadError(_golden_difference(contract, inputs, expected, served, wrong))
+
+
+def _golden_difference(
+    contract: Contract, inputs: Array, expected: Array, served: Array, wrong: Array
+) -> str:
+    row, column = (int(index) for index in np.argwhere(wrong)[0])
+    given = ", ".join(
+        f"{feature.name}={value:g}"
+        for feature, value in zip(contract.features, inputs[row], strict=True)
+    )
+    return (
+        f"{int(wrong.any(axis=1).sum())} of {len(inputs)} golden rows disagree: for {given} the "
+        f"model should answer {contract.targets[column].name}={expected[row, column]:g} and "
+        f"answers {served[row, column]:g}; export the model again, or do not serve it here"
+    )
+
+
+def _check_tensor(
+    kind: str, name: str, tensors: dict[str, TensorSpec], width: int, columns: str
+) -> None:
+    spec = tensors.get(name)
+    if spec is None:
+        found = ", ".join(tensors) or "none"
+        msg = f"the contract's {kind} '{name}' is not in the graph, which has {found}"
+        raise LoadError(msg)
+    if spec.datatype != "FP32" or spec.shape != (-1, width):
+        msg = (
+            f"the contract has {width} {columns}, so {kind} '{name}' must be FP32 of shape "
+            f"[-1, {width}]; the graph has {spec.datatype} {list(spec.shape)}"
+        )
+        raise LoadError(msg)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            msg = f"{path} has {size} bytes, at most {MAX_FILE_BYTES} are allowed"
+            raise LoadError(msg)
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise LoadError(msg) from error

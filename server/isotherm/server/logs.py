@@ -1,0 +1,26 @@
+"""Logging set-up, called by the two processes' entry points only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Final
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class _UtcFormatter(logging.Formatter):
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        return time.gmtime(seconds)
+
+
+def configure(level: str, *, process: str) -> None:
+    """Send log records of `level` and above to standard error, marked with the process's role."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_UtcFormatter(f"%(asctime)s %(levelname)s {process} %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

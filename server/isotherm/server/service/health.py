@@ -1,0 +1,117 @@
+"""grpc.health.v1: upstream's servicer behind our transports.
+
+Services: "" is SERVING when the server is ready, "liveness" as long as calls are handled at all, and
+every model has its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import HealthServicer
+
+from isotherm.server.transport.call import Call, StatusCode, Stream, StreamCall, Unary
+
+LIVENESS: Final = "liveness"
+CHECK: Final = "/grpc.health.v1.Health/Check"
+WATCH: Final = "/grpc.health.v1.Health/Watch"
+
+
+class HealthService:
+    """Keeps the status of every service, and tells watchers of its changes."""
+
+    def __init__(self) -> None:
+        self._servicer = HealthServicer()
+        self._statuses: dict[str, bool] = {}
+        self._watches: set[StreamCall] = set()
+        self.set("", serving=False)
+        self.set(LIVENESS, serving=True)
+
+    def methods(self) -> dict[str, Unary | Stream]:
+        """Return the handlers by path."""
+        return {CHECK: Unary(self._check), WATCH: Stream(self._watch)}
+
+    def set(self, service: str, *, serving: bool) -> None:
+        """Set a service's status; watchers hear of changes only."""
+        if self._statuses.get(service) is serving:
+            return
+        self._statuses[service] = serving
+        status = health_pb2.HealthCheckResponse
+        self._servicer.set(service, status.SERVING if serving else status.NOT_SERVING)
+
+    def close(self) -> None:
+        """End the watches: an open stream would hold the server's stop for its whole grace."""
+        for call in tuple(self._watches):
+            call.fail(StatusCode.UNAVAILABLE, "the server is stopping")
+
+    def _check(self, call: Call, message: bytes) -> None:
+        request = _parse(call, message)
+        if request is None:
+            return
+        context = _Context(call)
+        response = self._servicer.Check(request, context)
+        if not context.fail():
+            call.reply(response.SerializeToString())
+
+    def _watch(self, call: StreamCall) -> None:
+        context = _Context(call)
+
+        def start(message: bytes) -> None:
+            request = _parse(call, message)
+            if request is not None:
+                self._watches.add(call)
+                self._servicer.Watch(
+                    request, context, lambda response: call.send(response.SerializeToString())
+                )
+
+        def close() -> None:
+            self._watches.discard(call)
+            context.close()
+
+        call.on_message = start
+        call.on_close = close
+
+
+class _Context:
+    """The part of grpc's servicer context that the health servicer uses."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._code: grpc.StatusCode | None = None
+        self._details = ""
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._details = details
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        self._callbacks.append(callback)
+        return True
+
+    def fail(self) -> bool:
+        """End the call with the code that was set, if any."""
+        if self._code is None:
+            return False
+        details = self._details or self._code.name
+        self._call.fail(StatusCode[self._code.name], details)
+        return True
+
+    def close(self) -> None:
+        """Run the callbacks: the servicer then forgets its watcher."""
+        for callback in self._callbacks:
+            callback()
+
+
+def _parse(call: Call, message: bytes) -> Any:
+    try:
+        return health_pb2.HealthCheckRequest.FromString(message)
+    except DecodeError:
+        call.fail(StatusCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest")
+        return None

@@ -1,0 +1,214 @@
+"""ModelInfer requests as arrays: every caller's mistake ends here, before the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from isotherm.server.errors import InvalidRequestError, UnsupportedError
+from isotherm.server.loader import Model
+from isotherm.server.session import Array, TensorSpec
+from isotherm.v1 import open_inference_pb2 as pb
+from isotherm.v1.tensors import (
+    DTYPES,
+    TensorError,
+    decode_contents,
+    decode_raw,
+    has_contents,
+)
+
+# Parameters of tensors that ask for what is not served; the rest are ignored, as Triton does.
+_UNSERVED: Final = {
+    "shared_memory_region": "shared memory is not served: send the tensor in the message",
+    "classification": "the classification extension is not served: ask for the raw output",
+}
+
+
+class RequestDecoder:
+    """Turns requests for one model into arrays, in the order of the model's inputs."""
+
+    def __init__(self, model: Model) -> None:
+        self._name = model.name
+        self._specs = model.session.inputs
+        self._positions = {spec.name: index for index, spec in enumerate(self._specs)}
+        self._outputs = {spec.name: index for index, spec in enumerate(model.session.outputs)}
+        self._batched = model.session.batched
+        self._features = [f.name for f in model.contract.features] if model.contract else []
+        self._refuses_non_finite = model.refuses_non_finite
+        # The shapes of variable inputs decide which requests can share a batch.
+        self._variable = any(-1 in spec.shape[1:] for spec in self._specs) and self._batched
+        self._quick = _QuickInput(self._specs) if len(self._specs) == 1 and self._batched else None
+
+    def decode(self, request: pb.ModelInferRequest) -> tuple[Sequence[Array], int, object]:
+        """Return (arrays, rows, batch key); raise InvalidRequestError naming the culprit."""
+        arrays = self._quick.decode(request) if self._quick is not None else None
+        if arrays is None:
+            arrays = self._decode_all(request)
+        rows = len(arrays[0]) if self._batched else 1
+        if self._batched and not rows:
+            msg = f"the request for model '{self._name}' has no rows"
+            raise InvalidRequestError(msg)
+        if self._refuses_non_finite:
+            self._check_finite(arrays)
+        key = tuple(array.shape[1:] for array in arrays) if self._variable else None
+        return arrays, rows, key
+
+    def select_outputs(self, request: pb.ModelInferRequest) -> tuple[int, ...] | None:
+        """Return the indices of the outputs asked for, in the model's order; None for all."""
+        if not request.outputs:
+            return None
+        selected: set[int] = set()
+        for output in request.outputs:
+            index = self._outputs.get(output.name)
+            if index is None:
+                msg = (
+                    f"unexpected inference output '{output.name}' for model '{self._name}', "
+                    f"expected {_names(self._outputs)}"
+                )
+                raise InvalidRequestError(msg)
+            if index in selected:
+                msg = f"output '{output.name}' already exists in request"
+                raise InvalidRequestError(msg)
+            _check_parameters(f"output '{output.name}'", output.parameters)
+            selected.add(index)
+        return tuple(sorted(selected))
+
+    def _decode_all(self, request: pb.ModelInferRequest) -> list[Array]:
+        raw = request.raw_input_contents
+        if raw and len(raw) != len(request.inputs):
+            msg = (
+                f"the request for model '{self._name}' has {len(request.inputs)} inputs and "
+                f"{len(raw)} raw_input_contents, expected one each; "
+                "unable to find data for input tensor"
+            )
+            raise InvalidRequestError(msg)
+        found: dict[int, Array] = {}
+        for index, tensor in enumerate(request.inputs):
+            position = self._position(tensor, found)
+            self._check_tensor(self._specs[position], tensor)
+            found[position] = self._data(tensor, raw[index] if raw else None)
+        missing = [spec.name for index, spec in enumerate(self._specs) if index not in found]
+        if missing:
+            msg = (
+                f"expected {len(self._specs)} inputs but got {len(found)} for model "
+                f"'{self._name}': missing {_names(missing)}"
+            )
+            raise InvalidRequestError(msg)
+        arrays = [found[index] for index in range(len(self._specs))]
+        if self._batched and len({len(array) for array in arrays}) > 1:
+            sizes = ", ".join(
+                f"'{spec.name}' {len(array)}"
+                for spec, array in zip(self._specs, arrays, strict=True)
+            )
+            msg = f"the inputs of model '{self._name}' differ in their number of rows: {sizes}"
+            raise InvalidRequestError(msg)
+        return arrays
+
+    def _position(self, tensor: Any, found: dict[int, Array]) -> int:
+        position = self._positions.get(tensor.name)
+        if position is None:
+            msg = (
+                f"unexpected inference input '{tensor.name}' for model '{self._name}', "
+                f"expected {_names(self._positions)}"
+            )
+            raise InvalidRequestError(msg)
+        if position in found:
+            msg = f"input '{tensor.name}' already exists in request"
+            raise InvalidRequestError(msg)
+        return position
+
+    def _check_tensor(self, spec: TensorSpec, tensor: Any) -> None:
+        _check_parameters(f"input '{tensor.name}'", tensor.parameters)
+        if tensor.datatype != spec.datatype:
+            known = "" if tensor.datatype in DTYPES else " (no datatype of the protocol)"
+            msg = (
+                f"input '{spec.name}' of model '{self._name}' is {spec.datatype}, "
+                f"got '{tensor.datatype}'{known}"
+            )
+            raise InvalidRequestError(msg)
+        shape = tuple(tensor.shape)
+        if not _fits(spec.shape, shape):
+            msg = (
+                f"input '{spec.name}' of model '{self._name}' has shape {list(spec.shape)} "
+                f"(-1: any size), got {list(shape)}"
+            )
+            raise InvalidRequestError(msg)
+
+    def _data(self, tensor: Any, raw: bytes | None) -> Array:
+        try:
+            if raw is not None:
+                if has_contents(tensor):
+                    msg = (
+                        "contents field must not be specified when using raw_input_contents for "
+                        f"'{tensor.name}' for model '{self._name}'"
+                    )
+                    raise InvalidRequestError(msg)
+                return decode_raw(tensor.name, tensor.datatype, tuple(tensor.shape), raw)
+            if not tensor.HasField("contents"):
+                msg = f"unable to find data for input tensor '{tensor.name}' of '{self._name}'"
+                raise InvalidRequestError(msg)
+            return decode_contents(tensor)
+        except TensorError as error:
+            msg = f"model '{self._name}': {error}"
+            raise InvalidRequestError(msg) from error
+
+    def _check_finite(self, arrays: Sequence[Array]) -> None:
+        for spec, array in zip(self._specs, arrays, strict=True):
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                row, column = (int(index) for index in np.argwhere(~np.isfinite(array))[0][:2])
+                feature = self._features[column] if column < len(self._features) else spec.name
+                msg = (
+                    f"row {row} of input '{spec.name}' has {array[row, column]} for "
+                    f"'{feature}': model '{self._name}' was not trained on such values"
+                )
+                raise InvalidRequestError(msg)
+
+
+class _QuickInput:
+    """The common request: the model's one input, raw, with fixed row shape and nothing special."""
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        (spec,) = specs
+        self._spec = spec
+        self._tail = spec.shape[1:]
+        self._dtype = DTYPES[spec.datatype]
+        self._row_bytes = self._dtype.itemsize * int(np.prod(self._tail))
+        self._usable = -1 not in self._tail and spec.datatype != "BYTES"
+
+    def decode(self, request: pb.ModelInferRequest) -> list[Array] | None:
+        """Return the input, or None where the careful way must decide what is wrong."""
+        inputs, raw = request.inputs, request.raw_input_contents
+        if not self._usable or len(inputs) != 1 or len(raw) != 1:
+            return None
+        tensor, data = inputs[0], raw[0]
+        shape = tuple(tensor.shape)
+        if (
+            tensor.name != self._spec.name
+            or tensor.datatype != self._spec.datatype
+            or shape[1:] != self._tail
+            or not shape
+            or len(data) != shape[0] * self._row_bytes
+            or tensor.HasField("contents")
+            or tensor.parameters
+        ):
+            return None
+        return [np.frombuffer(data, self._dtype).reshape(shape)]
+
+
+def _fits(expected: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    return len(expected) == len(given) and all(
+        dim >= 0 and want in {-1, dim} for want, dim in zip(expected, given, strict=True)
+    )
+
+
+def _check_parameters(owner: str, parameters: Any) -> None:
+    for name in parameters:
+        if name in _UNSERVED:
+            msg = f"{owner}: {_UNSERVED[name]}"
+            raise UnsupportedError(msg)
+
+
+def _names(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,46 @@
+"""Errors to gRPC codes: the one table, and the one way to end a call with an error."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from isotherm.server.errors import (
+    AbandonedError,
+    ExecutionError,
+    ExpiredError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    RequestError,
+    UnavailableError,
+    UnsupportedError,
+)
+from isotherm.server.transport.call import Call, StatusCode
+
+STATUS: Final = MappingProxyType(
+    {
+        AbandonedError: StatusCode.CANCELLED,
+        ExecutionError: StatusCode.INTERNAL,
+        ExpiredError: StatusCode.DEADLINE_EXCEEDED,
+        InvalidRequestError: StatusCode.INVALID_ARGUMENT,
+        NotFoundError: StatusCode.NOT_FOUND,
+        OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
+        UnavailableError: StatusCode.UNAVAILABLE,
+        UnsupportedError: StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+def status_of(error: RequestError) -> StatusCode:
+    """Return the code of an error by its class."""
+    return STATUS[type(error)]
+
+
+def fail(call: Call, error: RequestError) -> None:
+    """End a call with an error; an overloaded server says when to come back."""
+    if isinstance(error, OverloadedError):
+        pushback_ms = str(max(1, round(error.retry_after_s * 1000)))
+        call.fail(status_of(error), str(error), (("grpc-retry-pushback-ms", pushback_ms),))
+    else:
+        call.fail(status_of(error), str(error))

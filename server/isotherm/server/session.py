@@ -1,0 +1,133 @@
+"""One ONNX Runtime session: a model file's signature, and running it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from isotherm.server.errors import LoadError
+
+_log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+ProviderOptions = Sequence[tuple[str, Mapping[str, str]]]
+
+_DATATYPES: Final = MappingProxyType(
+    {
+        "tensor(bool)": "BOOL",
+        "tensor(uint8)": "UINT8",
+        "tensor(uint16)": "UINT16",
+        "tensor(uint32)": "UINT32",
+        "tensor(uint64)": "UINT64",
+        "tensor(int8)": "INT8",
+        "tensor(int16)": "INT16",
+        "tensor(int32)": "INT32",
+        "tensor(int64)": "INT64",
+        "tensor(float16)": "FP16",
+        "tensor(float)": "FP32",
+        "tensor(double)": "FP64",
+        "tensor(string)": "BYTES",
+    }
+)
+
+# ONNX Runtime computes constant subgraphs while it loads: a file of 150 bytes can ask for gigabytes.
+_MAX_FOLDED_BYTES: Final = str(1 << 20)
+_SEVERITY_FATAL: Final = 4
+_SEVERITY_ERROR: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of the graph; -1 in its shape stands for any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Session:
+    """A loaded model file.
+
+    `batched` is true where the first dimension of every input and output is free, so that the rows
+    of several requests can run together.
+    """
+
+    def __init__(self, data: bytes, folder: Path, providers: ProviderOptions) -> None:
+        """Load the file's bytes; weights beside it are looked for in `folder`.
+
+        Raises LoadError with the runtime's reason.
+        """
+        try:
+            self._session = ort.InferenceSession(
+                data, _options(folder), providers=[(name, dict(o)) for name, o in providers]
+            )
+        except Exception as error:
+            raise LoadError(_reason(error)) from error
+        # Without this a failed run is silently repeated on the CPU.
+        self._session.disable_fallback()
+        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self.batched = all(
+            spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs)
+        )
+        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self._input_names = tuple(spec.name for spec in self.inputs)
+        self._output_names = [spec.name for spec in self.outputs]
+        self._text = {s.name for s in self.inputs if s.datatype == "BYTES"}
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the graph on one array an input, in `inputs`' order; return one an output."""
+        feed = dict(zip(self._input_names, arrays, strict=True))
+        for name in self._text:
+            feed[name] = _decode_text(feed[name])
+        outputs: list[Array] = self._session.run(self._output_names, feed)
+        return outputs
+
+
+def _options(folder: Path) -> ort.SessionOptions:
+    # One thread and no spinning: a batch of an MLP is too short to share, and a spinning pool burns
+    # a core while it waits. The pattern planner keeps a plan for every batch size it ever saw.
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    # A file that cannot be loaded raises: the runtime's own line on stderr would only repeat it.
+    options.log_severity_level = _SEVERITY_FATAL
+    entries = {
+        "session.intra_op.allow_spinning": "0",
+        "optimization.constant_folding_max_output_size_in_bytes": _MAX_FOLDED_BYTES,
+        "session.model_external_initializers_file_folder_path": str(folder),
+    }
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _spec(node: Any) -> TensorSpec:
+    datatype = _DATATYPES.get(node.type)
+    if datatype is None:
+        msg = f"tensor '{node.name}' has type {node.type}, which the protocol cannot carry"
+        raise LoadError(msg)
+    shape = tuple(dim if isinstance(dim, int) else -1 for dim in node.shape)
+    return TensorSpec(node.name, datatype, shape)
+
+
+def _decode_text(array: Array) -> Array:
+    return np.array(
+        [item.decode() if isinstance(item, bytes) else item for item in array.ravel()], np.object_
+    ).reshape(array.shape)
+
+
+def _reason(error: Exception) -> str:
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed: ..." and more lines.
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line.rpartition(" : ")[2].strip()

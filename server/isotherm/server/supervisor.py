@@ -1,0 +1,316 @@
+"""The parent process: holds the ports, runs the workers, and serves the metrics port.
+
+It loads neither gRPC nor a model runtime, so that it stays small and can outlive any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from isotherm.server import control, metrics
+from isotherm.server.config import ServerConfig
+from isotherm.server.control import Line, Message
+from isotherm.server.counters import Block
+from isotherm.server.endpoint import Endpoint, check_page, metrics_page
+from isotherm.server.errors import PortError, StartError
+from isotherm.server.layout import WorkerState
+from isotherm.server.rpcs import COUNTED_RPCS
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S: Final = 0.5
+_MAX_BACKOFF_S: Final = 30.0
+# A worker that served so long starts with a fresh back-off.
+_STABLE_AFTER_S: Final = 60.0
+# Beyond the grace that workers give their calls.
+_EXIT_MARGIN_S: Final = 10.0
+
+
+class Supervisor:
+    """Runs the workers until it is told to stop."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Reserve both ports; raise PortError when one is taken."""
+        self._config = config
+        self._blocks = [Block.create(COUNTED_RPCS) for _ in range(config.workers)]
+        self._reserved, self._address = reserve_port(config.host, config.grpc_port)
+        self._slots = [
+            _Slot(config, slot, self._blocks, self._address) for slot in range(config.workers)
+        ]
+        self._signals = 0
+        self._stop_by: float | None = None
+        self._failure: str | None = None
+        self._announced = False
+        registry = CollectorRegistry()
+        registry.register(
+            metrics.ServerCollector(self._blocks, lambda: [s.restarts for s in self._slots])
+        )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        try:
+            self._endpoint = Endpoint(
+                config.host,
+                config.metrics_port,
+                {
+                    "/metrics": metrics_page(registry),
+                    "/healthz": check_page(lambda: metrics.live(self._blocks), "live", "stuck"),
+                    "/v2/health/ready": check_page(
+                        lambda: metrics.ready(self._blocks), "ready", "not ready"
+                    ),
+                },
+            )
+        except PortError:
+            self._reserved.close()
+            raise
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit status.
+
+        Raises StartError when a worker cannot start.
+        """
+        self._endpoint.start()
+        with _signals(self._on_signal) as wake, selectors.DefaultSelector() as selector:
+            selector.register(wake, selectors.EVENT_READ, None)
+            for slot in self._slots:
+                slot.start(selector)
+            try:
+                while not self._done():
+                    self._step(selector, wake)
+            finally:
+                for slot in self._slots:
+                    slot.kill()
+                self._endpoint.close()
+                self._reserved.close()
+        if self._failure is not None:
+            raise StartError(self._failure)
+        forced = self._signals > 1 or any(slot.killed for slot in self._slots)
+        if not forced:
+            _log.info("stopped: every accepted call was answered")
+        return 1 if forced else 0
+
+    def _done(self) -> bool:
+        stopping = self._signals > 0 or self._failure is not None
+        return stopping and (self._signals > 1 or not any(slot.running for slot in self._slots))
+
+    def _step(self, selector: selectors.BaseSelector, wake: socket.socket) -> None:
+        for key, _ in selector.select(self._patience_s()):
+            slot: _Slot | None = key.data
+            if slot is None:
+                wake.recv(4096)
+                continue
+            messages = slot.read()
+            for message in messages or ():
+                self._on_message(slot, message)
+            if messages is None:
+                self._on_exit(slot, selector)
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.restart_at is not None and slot.restart_at <= now and not self._signals:
+                slot.start(selector)
+            if self._stop_by is not None and self._stop_by <= now and slot.running:
+                _log.error("worker %d did not stop in time: killing it", slot.number)
+                slot.kill()
+
+    def _patience_s(self) -> float | None:
+        times = [slot.restart_at for slot in self._slots if slot.restart_at is not None]
+        times += [self._stop_by] if self._stop_by is not None else []
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _on_message(self, slot: _Slot, message: Message) -> None:
+        if message["kind"] == control.FAILED:
+            slot.reason = message["reason"]
+        elif message["kind"] == control.SERVING:
+            slot.serving_since = time.monotonic()
+            if not self._announced and all(s.serving_since is not None for s in self._slots):
+                self._announced = True
+                _log.info(
+                    "serving %s on %s (%s) with %d worker(s), metrics on http://%s:%d/metrics",
+                    ", ".join(message["models"]),
+                    self._address,
+                    message["transport"],
+                    len(self._slots),
+                    self._config.host,
+                    self._endpoint.port,
+                )
+
+    def _on_exit(self, slot: _Slot, selector: selectors.BaseSelector) -> None:
+        selector.unregister(slot.line)
+        status = slot.reap()
+        if self._signals or self._failure is not None:
+            return
+        if slot.never_served:
+            # What keeps the first start from working is the operator's to mend: say it and end.
+            self._failure = slot.reason or f"worker {slot.number} ended with status {status}"
+            self._drain()
+            return
+        slot.plan_restart()
+        _log.error(
+            "worker %d ended with status %d%s: its calls in flight are lost, starting it again",
+            slot.number,
+            status,
+            f" ({slot.reason})" if slot.reason else "",
+        )
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            _log.info("%s: draining", signal.Signals(number).name)
+            self._drain()
+        else:
+            _log.warning("%s again: stopping at once", signal.Signals(number).name)
+
+    def _drain(self) -> None:
+        patience_s = self._config.drain_delay_s + self._config.grace_s + _EXIT_MARGIN_S
+        self._stop_by = time.monotonic() + patience_s
+        for slot in self._slots:
+            slot.drain()
+
+
+class _Slot:
+    """One worker's place: its process, its line, and when to start it again."""
+
+    def __init__(
+        self, config: ServerConfig, number: int, blocks: Sequence[Block], address: str
+    ) -> None:
+        self.number = number
+        self.restarts = 0
+        self.restart_at: float | None = None
+        self.serving_since: float | None = None
+        self.never_served = True
+        self.killed = False
+        self.reason = ""
+        self.line: Line
+        self._config = config
+        self._blocks = blocks
+        self._address = address
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None
+
+    def start(self, selector: selectors.BaseSelector) -> None:
+        """Start the process, and tell it what to be."""
+        self.restart_at = self.serving_since = None
+        self.reason = ""
+        ours, theirs = socket.socketpair()
+        fds = [block.fd for block in self._blocks]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "isotherm.server.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), *fds),
+                stdin=subprocess.DEVNULL,
+            )
+        self._blocks[self.number].pid = self._process.pid
+        self.line = Line(ours)
+        self.line.send(
+            control.START,
+            config=self._config.to_json(),
+            slot=self.number,
+            blocks=fds,
+            address=self._address,
+        )
+        selector.register(self.line, selectors.EVENT_READ, self)
+
+    def read(self) -> list[Message] | None:
+        """Return what the worker says; None when it has ended."""
+        messages = self.line.read()
+        if messages and any(message["kind"] == control.SERVING for message in messages):
+            self.never_served = False
+        return messages
+
+    def drain(self) -> None:
+        """Tell the worker to stop when its calls are answered."""
+        self.restart_at = None
+        if self.running:
+            self.line.send(control.DRAIN)
+
+    def reap(self) -> int:
+        """Take leave of a process that has closed its line; return its exit status."""
+        assert self._process is not None  # noqa: S101  its line was open
+        try:
+            status = self._process.wait(_EXIT_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = -signal.SIGKILL
+        self._process = None
+        self.line.close()
+        block = self._blocks[self.number]
+        block.state = WorkerState.DOWN
+        block.pid = 0
+        return status
+
+    def plan_restart(self) -> None:
+        """Start again after a back-off that doubles with every early death."""
+        now = time.monotonic()
+        if self.serving_since is not None and now - self.serving_since > _STABLE_AFTER_S:
+            self._backoff_s = _FIRST_BACKOFF_S
+        self.restart_at = now + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, _MAX_BACKOFF_S)
+        self.restarts += 1
+
+    def kill(self) -> None:
+        """End the process at once, if it is still there."""
+        if self._process is not None and self._process.poll() is None:
+            self.killed = True
+            self._process.kill()
+            self._process.wait()
+
+
+def reserve_port(host: str, port: int) -> tuple[socket.socket, str]:
+    """Hold a port for the workers, who bind it with SO_REUSEPORT; return (holder, "address:port").
+
+    Shared ports cannot tell a stranger from a brother: a second server would silently take half of
+    the first one's calls. So the port is first bound exclusively, which fails when anyone has it.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+            address = probe.getsockname()
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"cannot bind the gRPC port {host}:{port}: {reason}; choose another (--grpc-port)"
+        raise PortError(msg) from error
+    shown = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
+    return holder, f"{shown}:{address[1]}"
+
+
+@contextlib.contextmanager
+def _signals(handler: signal._HANDLER) -> Iterator[socket.socket]:
+    """Handle SIGTERM and SIGINT, and yield a socket that becomes readable when one comes."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    old_fd = signal.set_wakeup_fd(theirs.fileno())
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    old = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield ours
+    finally:
+        for number, previous in zip(numbers, old, strict=True):
+            signal.signal(number, previous)
+        signal.set_wakeup_fd(old_fd)
+        ours.close()
+        theirs.close()

@@ -1,0 +1,145 @@
+"""Counters summed over workers: what the metrics and ModelStatistics show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from isotherm.server import layout
+from isotherm.server.counters import Block, ModelCounters, Words
+from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection
+
+# CANCELLED, DEADLINE_EXCEEDED, INTERNAL: the request was accepted, and yet not answered.
+FAILURE_CODES: Final = (1, 4, 13)
+
+
+class Latency:
+    """A latency histogram: counts by bucket, the last without an upper edge, and their sum."""
+
+    def __init__(self, words: Words) -> None:
+        self.buckets: list[int] = words[: layout.LATENCY_BUCKETS].tolist()
+        self.sum_ns = int(words[layout.LATENCY_BUCKETS])
+
+    @property
+    def count(self) -> int:
+        """How many values were observed."""
+        return sum(self.buckets)
+
+
+class ModelTotals:
+    """One model version's counters, summed over all workers."""
+
+    def __init__(self, name: str, version: int) -> None:
+        self.name = name
+        self.version = version
+        self.provider = ""
+        self.sha256 = ""
+        self.load_ns = 0
+        self.states: list[ModelState] = []
+        self.last_inference_ms = 0
+        self._sum: Words = np.zeros(layout.MODEL_WORDS, np.int64)
+
+    def add(self, model: ModelCounters) -> None:
+        """Add one worker's counters."""
+        words = model.words.copy()
+        self._sum += words
+        self.states.append(ModelState(int(words[layout.MODEL_STATE])))
+        self.provider = model.provider or self.provider
+        self.sha256 = model.sha256 or self.sha256
+        self.load_ns = max(self.load_ns, int(words[layout.LOAD_NS]))
+        self.last_inference_ms = max(self.last_inference_ms, int(words[layout.LAST_INFERENCE_MS]))
+
+    @property
+    def state(self) -> ModelState:
+        """READY where every worker is, else the state of one that is not."""
+        return next((s for s in self.states if s is not ModelState.READY), ModelState.READY)
+
+    @property
+    def requests(self) -> list[int]:
+        """Ended requests by status code."""
+        return self._list(layout.REQUESTS, layout.CODES)
+
+    @property
+    def rejected(self) -> list[int]:
+        """Requests that were not run, by Rejection."""
+        return self._list(layout.REJECTED, len(Rejection))
+
+    @property
+    def batches(self) -> list[int]:
+        """Batches by CloseReason."""
+        return self._list(layout.BATCHES, len(CloseReason))
+
+    @property
+    def batch_histogram(self) -> list[int]:
+        """Executions by size, in buckets of layout.BATCH_EDGES."""
+        return self._list(layout.BATCH_HISTOGRAM, layout.BATCH_BUCKETS)
+
+    @property
+    def rows(self) -> int:
+        """Rows that the model has run."""
+        return int(self._sum[layout.ROWS])
+
+    @property
+    def executions(self) -> int:
+        """Calls of the runtime."""
+        return int(self._sum[layout.EXECUTIONS])
+
+    @property
+    def queue_requests(self) -> int:
+        """Requests that wait now."""
+        return int(self._sum[layout.QUEUE_REQUESTS])
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait now."""
+        return int(self._sum[layout.QUEUE_ROWS])
+
+    @property
+    def queue_limit_rows(self) -> int:
+        """Rows that may wait."""
+        return int(self._sum[layout.QUEUE_LIMIT_ROWS])
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed in the model or were dropped from the queue."""
+        requests = self.requests
+        return sum(requests[code] for code in FAILURE_CODES)
+
+    @property
+    def fail_ns(self) -> int:
+        """Time spent on requests that failed."""
+        return int(self._sum[layout.FAIL_NS])
+
+    @property
+    def duration(self) -> Latency:
+        """Time in the server of requests answered with OK."""
+        return Latency(self._sum[layout.DURATION : layout.DURATION + layout.LATENCY_BUCKETS + 1])
+
+    def phase(self, phase: Phase) -> Latency:
+        """Return the time that requests answered with OK spent in one phase."""
+        start = layout.phase_offset(phase)
+        return Latency(self._sum[start : start + layout.LATENCY_BUCKETS + 1])
+
+    def exact_batches(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield (batch size, [executions, assemble ns, run ns, encode ns]) of sizes that ran."""
+        table = self._sum[
+            layout.EXACT_BATCHES : layout.EXACT_BATCHES + 4 * layout.MAX_EXACT_BATCH_SIZE
+        ].reshape(-1, 4)
+        for row in np.flatnonzero(table[:, 0]).tolist():
+            yield row + 1, table[row].tolist()
+
+    def _list(self, start: int, words: int) -> list[int]:
+        values: list[int] = self._sum[start : start + words].tolist()
+        return values
+
+
+def total(blocks: Sequence[Block]) -> list[ModelTotals]:
+    """Sum the blocks, one entry a model version, in the order they were first opened."""
+    totals: dict[tuple[str, int], ModelTotals] = {}
+    for block in blocks:
+        for model in block.models():
+            key = model.name, model.version
+            totals.setdefault(key, ModelTotals(*key)).add(model)
+    return list(totals.values())

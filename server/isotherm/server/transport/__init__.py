@@ -1,0 +1,1 @@
+"""gRPC transports: bytes of calls in, bytes of answers out. They know no model and no service."""

@@ -1,0 +1,272 @@
+"""The portable transport: the same calls on the public `grpc.aio`, some five times slower."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from isotherm.server.errors import PortError
+from isotherm.server.transport.call import (
+    Metadata,
+    Methods,
+    Observer,
+    StatusCode,
+    Stream,
+    TransportConfig,
+    Unary,
+    shorten,
+)
+
+_log = logging.getLogger(__name__)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class AioTransport:
+    """A gRPC server whose handlers run inline on one event loop."""
+
+    def __init__(self, observe: Observer, config: TransportConfig) -> None:
+        self._observe = observe
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._stop_task: asyncio.Task[None] | None = None
+        self._deferred: list[Callable[[], None]] = []
+        self._server = self._loop.run_until_complete(self._build(config))
+
+    def listen(self, address: str, methods: Methods) -> int:
+        """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
+        self._server.add_generic_rpc_handlers((_Router(methods, self._observe),))
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            msg = f"cannot bind {address}: the address is in use or not of this machine"
+            raise PortError(msg) from error
+        self._loop.run_until_complete(self._server.start())
+        return port
+
+    def run(self) -> None:
+        """Run the event loop until stopped and the last call has ended."""
+        self._loop.run_until_complete(self._stopped.wait())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call back once the callbacks that are ready now have run."""
+        if not self._deferred:
+            self._loop.call_soon(self._run_deferred)
+        self._deferred.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call back after a delay."""
+        self._loop.call_later(delay_s, callback)
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        """Put a callback into the event loop's hands, and wake it."""
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            _log.debug("a callback came after the event loop was closed")
+
+    def stop(self, grace_s: float) -> None:
+        """Send GOAWAY, refuse new calls, and cancel those left after `grace_s`."""
+        if self._stop_task is None:
+            self._stop_task = self._loop.create_task(self._stop(grace_s))
+
+    async def _stop(self, grace_s: float) -> None:
+        await self._server.stop(grace_s)
+        self._stopped.set()
+
+    async def _build(self, config: TransportConfig) -> grpc.aio.Server:
+        # grpc.aio takes the running loop at construction.
+        return grpc.aio.server(options=_server_options(config))
+
+    def _run_deferred(self) -> None:
+        deferred, self._deferred = self._deferred, []
+        for callback in deferred:
+            callback()
+
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds the method of a path; messages stay bytes."""
+
+    def __init__(self, methods: Methods, observe: Observer) -> None:
+        self._methods = methods
+        self._observe = observe
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Return grpc's handler for a path; unknown ones get UNIMPLEMENTED."""
+        path = handler_call_details.method
+        method = self._methods.get(path)
+        if isinstance(method, Stream):
+            return grpc.stream_stream_rpc_method_handler(self._stream(path, method))
+        return grpc.unary_unary_rpc_method_handler(self._unary(path, method))
+
+    def _unary(self, path: str, method: Unary | None) -> Any:
+        async def behaviour(message: bytes, context: Any) -> bytes:
+            call = _AioCall(path, context, self._observe)
+            if method is None:
+                call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {path}")
+            else:
+                _guard(call, lambda: method.handle(call, message))
+            return await call.answer()
+
+        return behaviour
+
+    def _stream(self, path: str, method: Stream) -> Any:
+        async def behaviour(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            call = _AioStream(path, context, self._observe)
+            _guard(call, lambda: method.open(call))
+            receiver = asyncio.ensure_future(call.receive(requests))
+            try:
+                async for message in call.outgoing():
+                    yield message
+            finally:
+                receiver.cancel()
+                call.close()
+            await call.end()
+
+        return behaviour
+
+
+def _guard(call: _AioCall | _AioStream, handle: Callable[[], None]) -> None:
+    try:
+        handle()
+    except Exception:  # one call's fault must not end the loop
+        _log.exception("%s failed", call.path)
+        call.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
+
+
+class _CallBase:
+    """What unary and streaming calls share: identity, deadline, one status."""
+
+    def __init__(self, path: str, context: Any, observe: Observer) -> None:
+        self.path = path
+        remaining_s: float | None = context.time_remaining()
+        self.deadline = None if remaining_s is None else time.time() + remaining_s
+        self.cancelled = False
+        self._context = context
+        self._observe = observe
+
+    def _abandon(self) -> None:
+        self.cancelled = True
+        expired = self.deadline is not None and self.deadline <= time.time()
+        code = StatusCode.DEADLINE_EXCEEDED if expired else StatusCode.CANCELLED
+        self._observe(self.path, int(code))
+
+    async def _abort(self, code: StatusCode, details: str, metadata: Metadata) -> None:
+        await self._context.abort(_CODES[int(code)], shorten(details), tuple(metadata))
+
+
+class _AioCall(_CallBase):
+    """A unary call: its answer is a future that the handler fills."""
+
+    def __init__(self, path: str, context: Any, observe: Observer) -> None:
+        super().__init__(path, context, observe)
+        self._answer: asyncio.Future[tuple[StatusCode, Any, Metadata]]
+        self._answer = asyncio.get_running_loop().create_future()
+
+    def reply(self, message: bytes) -> None:
+        """Answer with one message and OK."""
+        self._set(StatusCode.OK, message, ())
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        """End the call with an error."""
+        self._set(code, details, metadata)
+
+    def _set(self, code: StatusCode, content: bytes | str, metadata: Metadata) -> None:
+        if not self._answer.done():
+            self._answer.set_result((code, content, metadata))
+            self._observe(self.path, int(code))
+
+    async def answer(self) -> bytes:
+        """Wait for the handler's answer; abort the call when it is an error."""
+        try:
+            code, content, metadata = await self._answer
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+        if code is not StatusCode.OK:
+            await self._abort(code, content, metadata)
+        message: bytes = content
+        return message
+
+
+class _AioStream(_CallBase):
+    """A call of many messages: what is sent waits in a queue for grpc to fetch it."""
+
+    def __init__(self, path: str, context: Any, observe: Observer) -> None:
+        super().__init__(path, context, observe)
+        self.on_message: Callable[[bytes], None] = lambda _message: None
+        self.on_half_close: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], None] = lambda: None
+        self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._status: tuple[StatusCode, str, Metadata] | None = None
+
+    def reply(self, message: bytes) -> None:
+        """Send one message and end with OK."""
+        self.send(message)
+        self.finish()
+
+    def send(self, message: bytes) -> None:
+        """Queue one message."""
+        if self._status is None:
+            self._outbox.put_nowait(message)
+
+    def finish(self) -> None:
+        """End with OK after what is queued."""
+        self.fail(StatusCode.OK, "")
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        """End with an error after what is queued."""
+        if self._status is None:
+            self._status = (code, details, metadata)
+            self._outbox.put_nowait(None)
+
+    async def receive(self, requests: AsyncIterator[bytes]) -> None:
+        """Hand every message to the handler, then tell it that no more will come."""
+        async for message in requests:
+            _guard(self, lambda message=message: self.on_message(message))  # type: ignore[misc]
+        _guard(self, self.on_half_close)
+
+    async def outgoing(self) -> AsyncIterator[bytes]:
+        """Yield queued messages until the handler ends the call."""
+        while (message := await self._outbox.get()) is not None:
+            yield message
+
+    def close(self) -> None:
+        """The call is over: tell the handler, and count it if nobody answered."""
+        if self._status is None:
+            self._abandon()
+            self._status = (StatusCode.CANCELLED, "", ())
+        else:
+            self._observe(self.path, int(self._status[0]))
+        self.on_close()
+
+    async def end(self) -> None:
+        """Send the status that the handler chose."""
+        assert self._status is not None  # noqa: S101  outgoing() ends no sooner
+        code, details, metadata = self._status
+        if code is not StatusCode.OK:
+            await self._abort(code, details, metadata)
+
+
+def _server_options(config: TransportConfig) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        # Clients and balancers may ping every 30 s, also without a call in flight.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    if config.max_connection_age_s:
+        options += [
+            ("grpc.max_connection_age_ms", int(config.max_connection_age_s * 1000)),
+            ("grpc.max_connection_age_grace_ms", int(config.grace_s * 1000)),
+        ]
+    return options

@@ -1,0 +1,488 @@
+"""The fast transport: one thread on grpcio's own completion queue.
+
+`grpc._cython.cygrpc` is what `grpc.server` and `grpc.aio` are built on, but it is no public API: this
+module is the only one that touches it, `self_check` proves it at every start, and `transport.choose`
+falls back to the public API where it does not hold. The order of calls below follows what was found
+by trial; docs/decisions/0001-completion-queue.md has the reasons.
+
+Rules that keep the process alive:
+* operation objects are built anew for every batch: a second use frees them twice;
+* no batch is started after the queue's shutdown: `_closed` guards the only other thread's way in;
+* no exception leaves the polling thread: deallocating the queue would then hang the exit.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+from grpc._cython import cygrpc
+
+from isotherm.server.errors import PortError
+from isotherm.server.transport.call import (
+    Metadata,
+    Methods,
+    Observer,
+    StatusCode,
+    Stream,
+    TransportConfig,
+    Unary,
+    shorten,
+)
+
+_log = logging.getLogger(__name__)
+
+# Calls that may arrive before we ask for more. Fewer cost throughput: answers then go out singly.
+OUTSTANDING_ACCEPTS: Final = 64
+# Signals are seen, and timers checked, at least this often.
+IDLE_POLL_S: Final = 0.5
+SELF_CHECK_TIMEOUT_S: Final = 5.0
+# Under a flood the queue is never empty: batches and timers get their turn after so many events.
+MAX_BUSY_EVENTS: Final = 512
+
+_NO_FLAGS: Final = 0
+_NO_DEADLINE: Final = 1e18
+_TIMEOUT: Final = cygrpc.CompletionType.queue_timeout
+_SHUTDOWN: Final = cygrpc.CompletionType.queue_shutdown
+_UNLIMITED: Final = 1 << 30
+
+_OPEN, _ANSWERED, _CLOSED = range(3)
+
+
+class CoreTransport:
+    """A gRPC server whose handlers run inline on the thread that polls."""
+
+    def __init__(self, observe: Observer, config: TransportConfig) -> None:
+        self._methods: dict[bytes, Unary | Stream] = {}
+        self._observe = observe
+        self._queue = cygrpc.CompletionQueue()
+        self._server = cygrpc.Server(_server_options(config), False)
+        self._server.register_completion_queue(self._queue)
+        self._accepting = False
+        self._stopping = False
+        self._listener_closed = False
+        # Events that are still to come from the queue, wake-ups apart.
+        self._outstanding = 0
+        self._deferred: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_ids = itertools.count()
+        # Reentrant: a signal handler may wake the thread that is just waking itself.
+        self._wake_lock = threading.RLock()
+        self._wake_pending = False
+        self._closed = False
+        self._inbox: deque[Callable[[], None]] = deque()
+        # A finished call through which other threads can put an event into the queue.
+        self._wake_call = self_check(self._queue)
+        # One object for good, so that the loop can tell it by identity.
+        self._wake_tag = self._on_wake
+
+    def listen(self, address: str, methods: Methods) -> int:
+        """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
+        self._methods = {path.encode(): method for path, method in methods.items()}
+        port: int = self._server.add_http2_port(address.encode())
+        if not port:
+            msg = f"cannot bind {address}: the address is in use or not of this machine"
+            raise PortError(msg)
+        self._server.start()
+        self._accepting = True
+        for _ in range(OUTSTANDING_ACCEPTS):
+            self._accept()
+        return port
+
+    def run(self) -> None:
+        """Poll until stopped and the last call has ended."""
+        poll = self._queue.poll
+        busy_events = 0
+        while not (self._stopping and self._listener_closed and not self._outstanding):
+            event = poll(0 if self._deferred else self._next_wake_up())
+            if event.completion_type == _TIMEOUT:
+                busy_events = 0
+                self._run_due_callbacks()
+                continue
+            busy_events += 1
+            if busy_events == MAX_BUSY_EVENTS:
+                busy_events = 0
+                self._run_due_callbacks()
+            tag = event.tag
+            if tag is not self._wake_tag:
+                self._outstanding -= 1
+            if tag is not None:
+                try:
+                    tag(event)
+                except Exception:  # the polling thread must go on whatever a handler does
+                    _log.exception("this is a bug: a handler raised")
+        self._close()
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call back once the queue is empty."""
+        self._deferred.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call back after a delay. core's timers have millisecond granularity."""
+        due = time.monotonic() + delay_s
+        heapq.heappush(self._timers, (due, next(self._timer_ids), callback))
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        """Put a callback into the polling thread's hands, and wake it."""
+        self._inbox.append(callback)
+        with self._wake_lock:
+            if self._wake_pending or self._closed:
+                return
+            self._wake_pending = True
+            self._wake_call.start_server_batch((), self._wake_tag)
+
+    def stop(self, grace_s: float) -> None:
+        """Send GOAWAY, refuse new calls, and cancel those left after `grace_s`."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._accepting = False
+        self._outstanding += 1
+        self._server.shutdown(self._queue, self._on_listener_closed)
+        self.call_later(grace_s, self._server.cancel_all_calls)
+
+    def start_batch(
+        self, call: Any, operations: tuple[Any, ...], tag: Callable[[Any], None] | None
+    ) -> bool:
+        """Start operations on a call; False when core refuses them, and no event will come."""
+        if call.start_server_batch(operations, tag):
+            return False
+        self._outstanding += 1
+        return True
+
+    def observe(self, path: str, code: int) -> None:
+        """Count one ended call."""
+        self._observe(path, code)
+
+    def _accept(self) -> None:
+        self._server.request_call(self._queue, self._queue, self._on_arrival)
+        self._outstanding += 1
+
+    def _on_arrival(self, event: Any) -> None:
+        if not event.success:
+            return  # the listener is closing: no call came with this event
+        if self._accepting:
+            self._accept()
+        method = self._methods.get(event.call_details.method)
+        if isinstance(method, Unary):
+            _CoreCall(self, event).start(method)
+        elif isinstance(method, Stream):
+            _CoreStream(self, event).start(method)
+        else:
+            call = _CoreCall(self, event)
+            call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {call.path}")
+
+    def _on_wake(self, _event: Any) -> None:
+        with self._wake_lock:
+            self._wake_pending = False
+        while self._inbox:
+            self._call(self._inbox.popleft())
+
+    def _on_listener_closed(self, _event: Any) -> None:
+        self._listener_closed = True
+
+    def _next_wake_up(self) -> float:
+        # core takes an absolute wall-clock time; counting from now keeps a clock jump harmless.
+        delay_s = IDLE_POLL_S
+        if self._timers:
+            delay_s = min(delay_s, max(0.0, self._timers[0][0] - time.monotonic()))
+        return time.time() + delay_s
+
+    def _run_due_callbacks(self) -> None:
+        deferred, self._deferred = self._deferred, []
+        for callback in deferred:
+            self._call(callback)
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            self._call(heapq.heappop(self._timers)[2])
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # the polling thread must go on whatever a callback does
+            _log.exception("this is a bug: a callback raised")
+
+    def _close(self) -> None:
+        with self._wake_lock:
+            self._closed = True
+        self._server.destroy()
+        self._queue.shutdown()
+        while self._queue.poll(time.time() + 1).completion_type != _SHUTDOWN:
+            pass
+
+
+class _CoreCall:
+    """A unary call: open, then answered, then closed; a second answer is a no-op."""
+
+    __slots__ = ("_call", "_handle", "_state", "_transport", "cancelled", "deadline", "path")
+
+    def __init__(self, transport: CoreTransport, event: Any) -> None:
+        details = event.call_details
+        self.path: str = details.method.decode(errors="replace")
+        self.deadline: float | None = details.deadline if details.deadline < _NO_DEADLINE else None
+        self.cancelled = False
+        self._transport = transport
+        self._call = event.call
+        self._state = _OPEN
+        # Its own batch, and first: the event comes when the call is over, however it ends.
+        transport.start_batch(
+            self._call, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
+        )
+
+    def start(self, method: Unary) -> None:
+        """Ask for the message, then hand it to the method's handler."""
+        self._handle = method.handle
+        self._transport.start_batch(
+            self._call, (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message
+        )
+
+    def reply(self, message: bytes) -> None:
+        """Answer with one message and OK."""
+        if self._state != _OPEN:
+            return
+        self._state = _ANSWERED
+        self._transport.start_batch(
+            self._call,
+            (
+                cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+                cygrpc.SendMessageOperation(message, _NO_FLAGS),
+                cygrpc.SendStatusFromServerOperation((), 0, b"", _NO_FLAGS),
+            ),
+            None,
+        )
+        self._transport.observe(self.path, 0)
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        """End the call with an error."""
+        if self._state != _OPEN:
+            return
+        self._state = _ANSWERED
+        self._transport.start_batch(
+            self._call,
+            (
+                cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+                cygrpc.SendStatusFromServerOperation(
+                    tuple(metadata), int(code), shorten(details).encode(), _NO_FLAGS
+                ),
+            ),
+            None,
+        )
+        self._transport.observe(self.path, int(code))
+
+    def _on_message(self, event: Any) -> None:
+        message = event.batch_operations[0].message()
+        if message is None:
+            return  # cancelled, or larger than allowed: core has answered, the close event follows
+        try:
+            self._handle(self, message)
+        except Exception:  # one call's fault must not end the loop
+            _log.exception("%s failed", self.path)
+            self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
+
+    def _on_close(self, event: Any) -> None:
+        self.cancelled = bool(event.batch_operations[0].cancelled())
+        if self._state == _OPEN:
+            code = StatusCode.CANCELLED
+            if self.deadline is not None and self.deadline <= time.time():
+                code = StatusCode.DEADLINE_EXCEEDED
+            self._transport.observe(self.path, int(code))
+        self._state = _CLOSED
+
+
+class _CoreStream(_CoreCall):
+    """A call of many messages: one receive and one send in core's hands at a time."""
+
+    __slots__ = ("_finishing", "_outbox", "_sending", "on_close", "on_half_close", "on_message")
+
+    def start(self, method: Unary | Stream) -> None:
+        """Open the stream, let the handler set its callbacks, then ask for the first message."""
+        self.on_message: Callable[[bytes], None] = _ignore_message
+        self.on_half_close: Callable[[], None] = _ignore
+        self.on_close: Callable[[], None] = _ignore
+        self._outbox: deque[bytes] = deque()
+        self._sending = False
+        self._finishing: tuple[StatusCode, str, Metadata] | None = None
+        self._transport.start_batch(
+            self._call, (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),), None
+        )
+        assert isinstance(method, Stream)  # noqa: S101  the transport chose this class by it
+        method.open(self)
+        self._receive()
+
+    def send(self, message: bytes) -> None:
+        """Queue one message."""
+        if self._state == _OPEN and self._finishing is None:
+            self._outbox.append(message)
+            self._send_next()
+
+    def finish(self) -> None:
+        """End with OK after what is queued."""
+        self._end(StatusCode.OK, "", ())
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        """End with an error after what is queued."""
+        self._end(code, details, metadata)
+
+    def _end(self, code: StatusCode, details: str, metadata: Metadata) -> None:
+        if self._state == _OPEN and self._finishing is None:
+            self._finishing = (code, details, metadata)
+            self._send_next()
+
+    def _send_next(self) -> None:
+        if self._sending or self._state != _OPEN:
+            return
+        if self._outbox:
+            self._sending = self._transport.start_batch(
+                self._call,
+                (cygrpc.SendMessageOperation(self._outbox.popleft(), _NO_FLAGS),),
+                self._on_sent,
+            )
+        elif self._finishing is not None:
+            code, details, metadata = self._finishing
+            self._state = _ANSWERED
+            self._transport.start_batch(
+                self._call,
+                (
+                    cygrpc.SendStatusFromServerOperation(
+                        tuple(metadata), int(code), shorten(details).encode(), _NO_FLAGS
+                    ),
+                ),
+                None,
+            )
+            self._transport.observe(self.path, int(code))
+
+    def _on_sent(self, _event: Any) -> None:
+        self._sending = False
+        self._send_next()
+
+    def _receive(self) -> None:
+        self._transport.start_batch(
+            self._call, (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message
+        )
+
+    def _on_message(self, event: Any) -> None:
+        message = event.batch_operations[0].message()
+        try:
+            if message is None:
+                self.on_half_close()
+            else:
+                self.on_message(message)
+        except Exception:  # one call's fault must not end the loop
+            _log.exception("%s failed", self.path)
+            self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
+            return
+        if message is not None and self._state == _OPEN:
+            self._receive()
+
+    def _on_close(self, event: Any) -> None:
+        super()._on_close(event)
+        self._outbox.clear()
+        self.on_close()
+
+
+def self_check(queue: Any) -> Any:
+    """Answer one call over a private socket, exactly as real calls are; return the finished call.
+
+    Raises RuntimeError when grpcio does not behave as this module expects.
+    """
+    deadline = time.time() + SELF_CHECK_TIMEOUT_S
+    server = cygrpc.Server([(b"grpc.so_reuseport", 0)], False)
+    server.register_completion_queue(queue)
+    with tempfile.TemporaryDirectory(prefix="isotherm-") as folder:
+        address = f"unix:{folder}/check"
+        if not server.add_http2_port(address.encode()):
+            msg = f"the self-check cannot bind {address}"
+            raise RuntimeError(msg)
+        server.start()
+        try:
+            call = _answer_one(server, queue, address, deadline)
+        finally:
+            # Also after a failure: a queue with events to come would hang the process at exit.
+            server.shutdown(queue, "shutdown")
+            server.cancel_all_calls()
+            _drain(queue, "shutdown", deadline)
+            server.destroy()
+    # Wake-ups are empty batches on this call, so prove one now.
+    _start(call, "wake")
+    _expect(queue, "wake", deadline)
+    return call
+
+
+def _answer_one(server: Any, queue: Any, address: str, deadline: float) -> Any:
+    server.request_call(queue, queue, "arrival")
+    with grpc.insecure_channel(address) as channel:
+        future = channel.unary_unary("/isotherm.SelfCheck/Echo").future(
+            b"ping", timeout=SELF_CHECK_TIMEOUT_S
+        )
+        call = _expect(queue, "arrival", deadline).call
+        _start(call, cygrpc.ReceiveMessageOperation(_NO_FLAGS), "message")
+        message = _expect(queue, "message", deadline).batch_operations[0].message()
+        _start(
+            call,
+            cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+            cygrpc.SendMessageOperation(message, _NO_FLAGS),
+            cygrpc.SendStatusFromServerOperation((), 0, b"", _NO_FLAGS),
+            "answer",
+        )
+        _expect(queue, "answer", deadline)
+        if future.result() != b"ping":
+            msg = "the self-check's answer differs from its request"
+            raise RuntimeError(msg)
+    return call
+
+
+def _drain(queue: Any, last_tag: str, deadline: float) -> None:
+    while (event := queue.poll(deadline)).completion_type != _TIMEOUT and event.tag != last_tag:
+        pass
+
+
+def _start(call: Any, *operations_and_tag: Any) -> None:
+    *operations, tag = operations_and_tag
+    error = call.start_server_batch(tuple(operations), tag)
+    if error:
+        msg = f"the self-check's '{tag}' was refused with {error}"
+        raise RuntimeError(msg)
+
+
+def _expect(queue: Any, tag: str, deadline: float) -> Any:
+    event = queue.poll(deadline)
+    if event.completion_type == _TIMEOUT or event.tag != tag or not event.success:
+        msg = f"the self-check waited for '{tag}' and got {event!r}"
+        raise RuntimeError(msg)
+    return event
+
+
+def _server_options(config: TransportConfig) -> list[tuple[bytes, int]]:
+    options = [
+        (b"grpc.so_reuseport", 1),
+        (b"grpc.max_receive_message_length", -1),
+        (b"grpc.max_send_message_length", -1),
+        # Without these core kills calls beyond some 1 000 unmatched ones as CANCELLED, behind the
+        # back of our own admission.
+        (b"grpc.server.max_pending_requests", _UNLIMITED),
+        (b"grpc.server.max_pending_requests_hard_limit", _UNLIMITED),
+        # Clients and balancers may ping every 30 s, also without a call in flight.
+        (b"grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+        (b"grpc.keepalive_permit_without_calls", 1),
+    ]
+    if config.max_connection_age_s:
+        options += [
+            (b"grpc.max_connection_age_ms", int(config.max_connection_age_s * 1000)),
+            (b"grpc.max_connection_age_grace_ms", int(config.grace_s * 1000)),
+        ]
+    return options
+
+
+def _ignore() -> None:
+    pass
+
+
+def _ignore_message(_message: bytes) -> None:
+    pass

@@ -1,0 +1,137 @@
+"""Small ONNX models made with `onnx.helper`, for tests that need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from isotherm.v1 import contract as contracts
+from isotherm.v1.contract_pb2 import Contract
+
+
+def publish(repository: Path, name: str, model: onnx.ModelProto, version: int = 1) -> Path:
+    """Write a model into a repository; return the file's path."""
+    path = repository / name / str(version) / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def mlp(widths: tuple[int, ...] = (1, 13, 1), seed: int = 0) -> onnx.ModelProto:
+    """Return a tanh network with random weights: x [batch, first] FP32 to y [batch, last]."""
+    rng = np.random.default_rng(seed)
+    nodes, weights = [], []
+    current = "x"
+    for index, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        last = index == len(widths) - 2
+        for kind, shape in (("w", (width_in, width_out)), ("b", (width_out,))):
+            value = (rng.standard_normal(shape) / width_in**0.5).astype(np.float32)
+            weights.append(numpy_helper.from_array(value, f"{kind}{index}"))
+        out = "y" if last else f"h{index}"
+        nodes.append(helper.make_node("Gemm", [current, f"w{index}", f"b{index}"], [out]))
+        if not last:
+            nodes.append(helper.make_node("Tanh", [out], [f"a{index}"]))
+            current = f"a{index}"
+    return _model(
+        nodes,
+        [_info("x", TensorProto.FLOAT, widths[0])],
+        [_info("y", TensorProto.FLOAT, widths[-1])],
+        weights,
+    )
+
+
+def with_contract(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+    """Return a copy that carries a contract."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    helper.set_model_props(copy, {contracts.METADATA_KEY: contracts.dumps(contract)})
+    return copy
+
+
+def doubling_contract(**changes: Any) -> Contract:
+    """Return the contract of `doubling`, with two golden rows."""
+    contract = Contract(schema_version=1, model_name="doubling")
+    contract.features.add(name="reading", unit="degF", datatype="FP32", minimum=-10, maximum=10)
+    contract.targets.add(name="twice", unit="degC", datatype="FP32")
+    contract.tensors.input, contract.tensors.prediction = "x", "y"
+    contract.golden.rows = 2
+    contract.golden.inputs.extend([1.0, 2.0])
+    contract.golden.outputs.extend([2.0, 4.0])
+    contract.golden.absolute_tolerance = 1e-6
+    contract.MergeFrom(Contract(**changes))
+    return contract
+
+
+def doubling() -> onnx.ModelProto:
+    """Return y = 2 x, one feature: x [batch, 1] FP32 to y [batch, 1]."""
+    two = numpy_helper.from_array(np.array([2.0], np.float32), "two")
+    return _model(
+        [helper.make_node("Mul", ["x", "two"], ["y"])],
+        [_info("x", TensorProto.FLOAT, 1)],
+        [_info("y", TensorProto.FLOAT, 1)],
+        [two],
+    )
+
+
+def simple() -> onnx.ModelProto:
+    """Return Triton's example model: INPUT0, INPUT1 INT32 [batch, 16] to their sum, difference."""
+    return _model(
+        [
+            helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+            helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+        ],
+        [_info("INPUT0", TensorProto.INT32, 16), _info("INPUT1", TensorProto.INT32, 16)],
+        [_info("OUTPUT0", TensorProto.INT32, 16), _info("OUTPUT1", TensorProto.INT32, 16)],
+    )
+
+
+def identity(
+    elem_type: int = TensorProto.STRING, dims: tuple[int | str, ...] = (1,)
+) -> onnx.ModelProto:
+    """Return OUTPUT0 = INPUT0 of a type, [batch, *dims]."""
+    return _model(
+        [helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])],
+        [_info("INPUT0", elem_type, *dims)],
+        [_info("OUTPUT0", elem_type, *dims)],
+    )
+
+
+def lookup() -> onnx.ModelProto:
+    """Return a model that fails in the runtime for an index outside 0..3: gather from a table."""
+    table = numpy_helper.from_array(np.arange(4, dtype=np.float32), "table")
+    return _model(
+        [helper.make_node("Gather", ["table", "index"], ["value"])],
+        [_info("index", TensorProto.INT64, 1)],
+        [_info("value", TensorProto.FLOAT, 1)],
+        [table],
+    )
+
+
+def fixed_batch() -> onnx.ModelProto:
+    """Return y = x + x for exactly [2, 3] FP32: it cannot be batched."""
+    return _model(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
+    )
+
+
+def _info(name: str, elem_type: int, *dims: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, elem_type, ["batch", *dims])
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    initializers: list[onnx.TensorProto] | None = None,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers or [])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    onnx.checker.check_model(model, full_check=True)
+    return model
