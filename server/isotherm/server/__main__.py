@@ -6,7 +6,7 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -146,7 +146,7 @@ def serve(
     raise typer.Exit(status)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"isotherm serve: {message}", file=sys.stderr)  # noqa: T201
     raise typer.Exit(1)
 

@@ -1,8 +1,8 @@
 """Dynamic batching: many small requests in, few large runs out. Knows no gRPC, no ONNX.
 
-Natural batching: nothing waits while the model is idle, and the rows that arrive while one batch runs
-are the next batch. Batches count rows. Everything here happens on the loop's thread, except the runs
-of batches too long for it, which happen on one executor thread.
+Natural batching: nothing waits while the model is idle, and the rows that arrive while one batch
+runs are the next batch. Batches count rows. Everything here happens on the loop's thread, except
+the runs of batches too long for it, which happen on one executor thread.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The shared-memory block of counters: one a worker slot, written by the worker, read by everyone.
 
-A block is an anonymous file of 64-bit words, made by the supervisor and inherited by its worker. Its
-words are written by one thread without locks and read at any moment, so a reader may see a request
-counted whose duration is not yet added; the next read has it. A worker that is started again in the
-same slot finds its block as it was: counters go on, gauges start from zero.
+A block is an anonymous file of 64-bit words, made by the supervisor and inherited by its worker.
+Its words are written by one thread without locks and read at any moment, so a reader may see a
+request counted whose duration is not yet added; the next read has it. A worker that is started
+again in the same slot finds its block as it was: counters go on, gauges start from zero.
 """
 
 from __future__ import annotations

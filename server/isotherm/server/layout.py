@@ -56,8 +56,7 @@ class CloseReason(IntEnum):
     FULL = 0
     IDLE = 1
     DELAY = 2
-    DEADLINE = 3
-    DRAIN = 4
+    DRAIN = 3
 
 
 class Rejection(IntEnum):
@@ -66,7 +65,6 @@ class Rejection(IntEnum):
     QUEUE_FULL = 0
     EXPIRED = 1
     CANCELLED = 2
-    DRAINING = 3
 
 
 class _Words:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from isotherm.server.config import ServerConfig
+from isotherm.server.config import Provider, ServerConfig
 from isotherm.server.errors import LoadError
 from isotherm.server.placement import (
     Cost,
@@ -55,7 +55,7 @@ class Loader:
 
     def __init__(self, config: ServerConfig) -> None:
         """Raise ProviderError when the provider cannot be had."""
-        self._provider = config.provider
+        self._provider: Provider = config.provider
         self._max_batch_size = config.batching.max_batch_size
         self._providers: ProviderOptions = choose_providers(config.provider)
 

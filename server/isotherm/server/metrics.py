@@ -12,6 +12,7 @@ from importlib import metadata
 from itertools import accumulate
 from typing import Final
 
+import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -130,8 +131,8 @@ class ServerCollector(Collector):
             "RPCs that have ended, whatever their status.",
             ("grpc_type", "grpc_service", "grpc_method", "grpc_code"),
         )
-        counts = sum(block.rpc_counts() for block in self._blocks)
-        for path, row in zip(self._blocks[0].rpcs, counts, strict=True):  # type: ignore[arg-type]
+        counts = np.sum([block.rpc_counts() for block in self._blocks], axis=0)
+        for path, row in zip(self._blocks[0].rpcs, counts, strict=True):
             if path == OTHER_RPC:
                 labels = ["unary", OTHER_RPC, OTHER_RPC]
             else:
@@ -189,15 +190,15 @@ def _batches(models: Sequence[ModelTotals]) -> Iterator[Metric]:
 
 
 def _queues(models: Sequence[ModelTotals]) -> Iterator[Metric]:
-    for name, text, value in (
-        ("pending_requests", "Requests that wait.", lambda model: model.queue_requests),
-        ("pending_rows", "Rows that wait.", lambda model: model.queue_rows),
-        ("limit_rows", "Rows that may wait.", lambda model: model.queue_limit_rows),
-    ):
-        gauge = _gauge(f"isotherm_queue_{name}", text, _MODEL)
-        for model in models:
-            gauge.add_metric(_labels(model), value(model))
-        yield gauge
+    requests = _gauge("isotherm_queue_pending_requests", "Requests that wait.", _MODEL)
+    rows = _gauge("isotherm_queue_pending_rows", "Rows that wait.", _MODEL)
+    limit = _gauge("isotherm_queue_limit_rows", "Rows that may wait, over all workers.", _MODEL)
+    for model in models:
+        labels = _labels(model)
+        requests.add_metric(labels, model.queue_requests)
+        rows.add_metric(labels, model.queue_rows)
+        limit.add_metric(labels, model.queue_limit_rows)
+    yield from (requests, rows, limit)
 
 
 def _life(models: Sequence[ModelTotals]) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
 """The model repository: which models and versions lie on disk, and what became of them here.
 
-The layout is Triton's: `<repository>/<model>/<version>/model.onnx`, versions being positive integers.
+The layout is Triton's: `<repository>/<model>/<version>/model.onnx`; versions are positive integers.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def scan(folder: Path) -> dict[str, Mapping[int, Path]]:
     """Return the model files of a repository by name and version; files elsewhere are ignored."""
     if not folder.is_dir():
         kind = "not a folder" if folder.exists() else "not there"
-        msg = f"the model repository {folder} is {kind}: give a folder of <model>/<version>/model.onnx"
+        expected = f"<model>/<version>/{MODEL_FILE}"
+        msg = f"the model repository {folder} is {kind}; expected a folder of {expected}"
         raise RepositoryError(msg)
     found = {model.name: _versions(model) for model in sorted(folder.iterdir()) if model.is_dir()}
     models = {name: versions for name, versions in found.items() if versions}

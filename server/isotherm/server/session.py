@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from isotherm.server.errors import LoadError
-
-_log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 ProviderOptions = Sequence[tuple[str, Mapping[str, str]]]
@@ -38,10 +35,9 @@ _DATATYPES: Final = MappingProxyType(
     }
 )
 
-# ONNX Runtime computes constant subgraphs while it loads: a file of 150 bytes can ask for gigabytes.
+# ONNX Runtime computes constant subgraphs while it loads: 150 bytes can ask for gigabytes.
 _MAX_FOLDED_BYTES: Final = str(1 << 20)
 _SEVERITY_FATAL: Final = 4
-_SEVERITY_ERROR: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +85,8 @@ class Session:
         feed = dict(zip(self._input_names, arrays, strict=True))
         for name in self._text:
             feed[name] = _decode_text(feed[name])
-        outputs: list[Array] = self._session.run(self._output_names, feed)
-        return outputs
+        # Tensors only: a graph with an output of another kind was refused at load.
+        return cast("list[Array]", self._session.run(self._output_names, feed))
 
 
 def _options(folder: Path) -> ort.SessionOptions:

@@ -34,6 +34,8 @@ _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
 # A worker that served so long starts with a fresh back-off.
 _STABLE_AFTER_S: Final = 60.0
+# `timeout` and some init systems signal a process and then its group: one intent, two signals.
+_SAME_SIGNAL_S: Final = 0.5
 # Beyond the grace that workers give their calls.
 _EXIT_MARGIN_S: Final = 10.0
 
@@ -50,6 +52,7 @@ class Supervisor:
             _Slot(config, slot, self._blocks, self._address) for slot in range(config.workers)
         ]
         self._signals = 0
+        self._signalled_at = 0.0
         self._stop_by: float | None = None
         self._failure: str | None = None
         self._announced = False
@@ -164,7 +167,11 @@ class Supervisor:
         )
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._signals and now - self._signalled_at < _SAME_SIGNAL_S:
+            return
         self._signals += 1
+        self._signalled_at = now
         if self._signals == 1:
             _log.info("%s: draining", signal.Signals(number).name)
             self._drain()
@@ -210,7 +217,7 @@ class _Slot:
         ours, theirs = socket.socketpair()
         fds = [block.fd for block in self._blocks]
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
                 [sys.executable, "-m", "isotherm.server.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), *fds),
                 stdin=subprocess.DEVNULL,

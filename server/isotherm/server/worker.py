@@ -136,8 +136,8 @@ class Worker:
             return False
         golden_rows = model.contract.golden.rows if model.contract else 0
         _log.info(
-            "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, a batch of "
-            "64 rows takes about %.0f us",
+            "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, a batch "
+            "of 64 rows takes about %.0f us",
             model.name,
             model.version,
             model.provider,

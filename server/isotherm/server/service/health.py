@@ -1,13 +1,13 @@
 """grpc.health.v1: upstream's servicer behind our transports.
 
-Services: "" is SERVING when the server is ready, "liveness" as long as calls are handled at all, and
-every model has its own name.
+Services: "" is SERVING when the server is ready, "liveness" as long as calls are handled at all,
+and every model has its own name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -53,7 +53,7 @@ class HealthService:
         if request is None:
             return
         context = _Context(call)
-        response = self._servicer.Check(request, context)
+        response = self._servicer.Check(request, cast("Any", context))
         if not context.fail():
             call.reply(response.SerializeToString())
 
@@ -64,9 +64,9 @@ class HealthService:
             request = _parse(call, message)
             if request is not None:
                 self._watches.add(call)
-                self._servicer.Watch(
-                    request, context, lambda response: call.send(response.SerializeToString())
-                )
+                # The third argument is what makes it return at once; the stubs leave it out.
+                watch: Callable[..., None] = self._servicer.Watch
+                watch(request, context, lambda update: call.send(update.SerializeToString()))
 
         def close() -> None:
             self._watches.discard(call)

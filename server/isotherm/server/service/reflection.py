@@ -1,13 +1,13 @@
 """Server reflection, v1 and v1alpha: upstream's servicer over a pool of the public names.
 
-Our Python messages live in the package `isotherm.v1`, while the wire speaks of `inference`; the pool
-here holds the public file, so that a client's tool sees the names it will call.
+Our Python messages live in the package `isotherm.v1`, while the wire speaks of `inference`; the
+pool here holds the public file, so that a client's tool sees the names it will call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
@@ -71,7 +71,7 @@ class ReflectionService:
                     StatusCode.INVALID_ARGUMENT, "the message is not a ServerReflectionRequest"
                 )
                 return
-            for response in self._servicer.ServerReflectionInfo(iter([request]), None):
+            for response in self._servicer.ServerReflectionInfo(iter([request]), cast("Any", None)):
                 call.send(response.SerializeToString())
 
         call.on_message = answer

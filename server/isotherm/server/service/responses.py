@@ -1,8 +1,8 @@
 """ModelInfer answers as bytes, for a whole batch at once.
 
-Serialised messages may be concatenated: the result is their union. So the part of an answer that only
-depends on the number of rows (names, types, shapes, the lengths of the raw outputs) is serialised
-once and kept, and an answer is that part, the rows' bytes and the request's id.
+Serialised messages may be concatenated: the result is their union. So the part of an answer that
+only depends on the number of rows (names, types, shapes, the lengths of the raw outputs) is
+serialised once and kept, and an answer is that part, the rows' bytes and the request's id.
 """
 
 from __future__ import annotations

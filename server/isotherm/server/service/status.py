@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -18,7 +19,7 @@ from isotherm.server.errors import (
 )
 from isotherm.server.transport.call import Call, StatusCode
 
-STATUS: Final = MappingProxyType(
+STATUS: Final[Mapping[type[RequestError], StatusCode]] = MappingProxyType(
     {
         AbandonedError: StatusCode.CANCELLED,
         ExecutionError: StatusCode.INTERNAL,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -112,7 +113,7 @@ class _Router(grpc.GenericRpcHandler):
             if method is None:
                 call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {path}")
             else:
-                _guard(call, lambda: method.handle(call, message))
+                _guard(call, partial(method.handle, call, message))
             return await call.answer()
 
         return behaviour
@@ -136,7 +137,7 @@ class _Router(grpc.GenericRpcHandler):
 def _guard(call: _AioCall | _AioStream, handle: Callable[[], None]) -> None:
     try:
         handle()
-    except Exception:  # one call's fault must not end the loop
+    except Exception:  # noqa: BLE001  one call's fault must not end the loop
         _log.exception("%s failed", call.path)
         call.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
 
@@ -230,7 +231,7 @@ class _AioStream(_CallBase):
     async def receive(self, requests: AsyncIterator[bytes]) -> None:
         """Hand every message to the handler, then tell it that no more will come."""
         async for message in requests:
-            _guard(self, lambda message=message: self.on_message(message))  # type: ignore[misc]
+            _guard(self, partial(self.on_message, message))
         _guard(self, self.on_half_close)
 
     async def outgoing(self) -> AsyncIterator[bytes]:

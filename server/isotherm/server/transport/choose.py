@@ -30,8 +30,8 @@ def choose_transport(
         return "aio", AioTransport(observe, config)
     if name == "auto" and not _tested(grpc.__version__):
         _log.warning(
-            "transport core is untested on grpcio %s (tested: %s to %s): taking aio, which is slower; "
-            "--transport core insists",
+            "transport core is untested on grpcio %s (tested: %s to %s): taking aio, which is "
+            "slower; --transport core insists",
             grpc.__version__,
             *(".".join(map(str, minor)) for minor in TESTED_GRPCIO),
         )

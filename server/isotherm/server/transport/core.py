@@ -1,9 +1,9 @@
 """The fast transport: one thread on grpcio's own completion queue.
 
-`grpc._cython.cygrpc` is what `grpc.server` and `grpc.aio` are built on, but it is no public API: this
-module is the only one that touches it, `self_check` proves it at every start, and `transport.choose`
-falls back to the public API where it does not hold. The order of calls below follows what was found
-by trial; docs/decisions/0001-completion-queue.md has the reasons.
+`grpc._cython.cygrpc` is what `grpc.server` and `grpc.aio` are built on, but it is no public API:
+this module is the only one that touches it, `self_check` proves it at every start, and
+`transport.choose` falls back to the public API where it does not hold. The order of calls below
+follows what was found by trial; docs/decisions/0001-completion-queue.md has the reasons.
 
 Rules that keep the process alive:
 * operation objects are built anew for every batch: a second use frees them twice;
@@ -14,6 +14,7 @@ Rules that keep the process alive:
 from __future__ import annotations
 
 import heapq
+import importlib
 import itertools
 import logging
 import tempfile
@@ -24,7 +25,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
-from grpc._cython import cygrpc
 
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
@@ -37,6 +37,9 @@ from isotherm.server.transport.call import (
     Unary,
     shorten,
 )
+
+# Compiled, and without stubs that cover it.
+cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +120,7 @@ class CoreTransport:
             if tag is not None:
                 try:
                     tag(event)
-                except Exception:  # the polling thread must go on whatever a handler does
+                except Exception:  # noqa: BLE001  the polling thread must go on whatever a handler does
                     _log.exception("this is a bug: a handler raised")
         self._close()
 
@@ -206,7 +209,7 @@ class CoreTransport:
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:  # the polling thread must go on whatever a callback does
+        except Exception:  # noqa: BLE001  the polling thread must go on whatever a callback does
             _log.exception("this is a bug: a callback raised")
 
     def _close(self) -> None:
@@ -282,7 +285,7 @@ class _CoreCall:
             return  # cancelled, or larger than allowed: core has answered, the close event follows
         try:
             self._handle(self, message)
-        except Exception:  # one call's fault must not end the loop
+        except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
 
@@ -300,12 +303,15 @@ class _CoreStream(_CoreCall):
     """A call of many messages: one receive and one send in core's hands at a time."""
 
     __slots__ = ("_finishing", "_outbox", "_sending", "on_close", "on_half_close", "on_message")
+    on_message: Callable[[bytes], None]
+    on_half_close: Callable[[], None]
+    on_close: Callable[[], None]
 
     def start(self, method: Unary | Stream) -> None:
         """Open the stream, let the handler set its callbacks, then ask for the first message."""
-        self.on_message: Callable[[bytes], None] = _ignore_message
-        self.on_half_close: Callable[[], None] = _ignore
-        self.on_close: Callable[[], None] = _ignore
+        self.on_message = _ignore_message
+        self.on_half_close = _ignore
+        self.on_close = _ignore
         self._outbox: deque[bytes] = deque()
         self._sending = False
         self._finishing: tuple[StatusCode, str, Metadata] | None = None
@@ -374,7 +380,7 @@ class _CoreStream(_CoreCall):
                 self.on_half_close()
             else:
                 self.on_message(message)
-        except Exception:  # one call's fault must not end the loop
+        except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
             return
@@ -418,9 +424,9 @@ def self_check(queue: Any) -> Any:
 def _answer_one(server: Any, queue: Any, address: str, deadline: float) -> Any:
     server.request_call(queue, queue, "arrival")
     with grpc.insecure_channel(address) as channel:
-        future = channel.unary_unary("/isotherm.SelfCheck/Echo").future(
-            b"ping", timeout=SELF_CHECK_TIMEOUT_S
-        )
+        echo: grpc.UnaryUnaryMultiCallable[bytes, bytes]
+        echo = channel.unary_unary("/isotherm.SelfCheck/Echo")
+        future = echo.future(b"ping", timeout=SELF_CHECK_TIMEOUT_S)
         call = _expect(queue, "arrival", deadline).call
         _start(call, cygrpc.ReceiveMessageOperation(_NO_FLAGS), "message")
         message = _expect(queue, "message", deadline).batch_operations[0].message()
