@@ -65,7 +65,7 @@ class HealthService:
             if request is not None:
                 self._watches.add(call)
                 # The third argument is what makes it return at once; the stubs leave it out.
-                watch: Callable[..., None] = self._servicer.Watch
+                watch = cast("Callable[..., None]", self._servicer.Watch)
                 watch(request, context, lambda update: call.send(update.SerializeToString()))
 
         def close() -> None:

@@ -302,19 +302,17 @@ class _CoreCall:
 class _CoreStream(_CoreCall):
     """A call of many messages: one receive and one send in core's hands at a time."""
 
-    __slots__ = ("_finishing", "_outbox", "_sending", "on_close", "on_half_close", "on_message")
-    on_message: Callable[[bytes], None]
-    on_half_close: Callable[[], None]
-    on_close: Callable[[], None]
-
-    def start(self, method: Unary | Stream) -> None:
-        """Open the stream, let the handler set its callbacks, then ask for the first message."""
-        self.on_message = _ignore_message
-        self.on_half_close = _ignore
-        self.on_close = _ignore
+    def __init__(self, transport: CoreTransport, event: Any) -> None:
+        super().__init__(transport, event)
+        self.on_message: Callable[[bytes], None] = _ignore_message
+        self.on_half_close: Callable[[], None] = _ignore
+        self.on_close: Callable[[], None] = _ignore
         self._outbox: deque[bytes] = deque()
         self._sending = False
         self._finishing: tuple[StatusCode, str, Metadata] | None = None
+
+    def start(self, method: Unary | Stream) -> None:
+        """Open the stream, let the handler set its callbacks, then ask for the first message."""
         self._transport.start_batch(
             self._call, (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),), None
         )
