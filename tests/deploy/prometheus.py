@@ -1,0 +1,58 @@
+"""A real Prometheus: started with our configuration, asked over its HTTP interface."""
+
+import json
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from tests.deploy.places import PROMETHEUS_CONFIG, RULES
+
+Answer = dict[str, Any]
+
+
+class Prometheus(NamedTuple):
+    """A running Prometheus."""
+
+    port: int
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The `data` of an answer."""
+        query = urllib.parse.urlencode(parameters)
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expr: str) -> list[Answer]:
+        """The series that an expression yields now."""
+        result: list[Answer] = self.get("query", query=expr)["result"]
+        return result
+
+    def ready(self) -> bool:
+        """Whether it answers queries."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+
+
+def configuration(folder: Path, metrics_port: int) -> Path:
+    """Our own configuration with another target and with seconds in place of quarter minutes."""
+    config = yaml.safe_load(PROMETHEUS_CONFIG.read_text())
+    (job,) = config["scrape_configs"]
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{metrics_port}"]}]
+    config["global"] = dict.fromkeys(config["global"], "1s")
+    config["rule_files"] = [str(RULES)]
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def command(program: str, config: Path, port: int) -> list[str]:
+    """How it is started: on loopback, its data beside its configuration."""
+    return [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]

@@ -1,0 +1,70 @@
+"""docs/metrics.md against the page that a real server under load shows."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.deploy.metric_names import documented_families
+from tests.deploy.processes import output, tool
+
+pytestmark = pytest.mark.slow
+
+OURS = ("isotherm_", "grpc_")
+
+
+@pytest.fixture(name="scrape")
+def _scrape(prometheus, loaded_server):
+    """A scrape after some seconds of load."""
+    status, text = loaded_server.page("/metrics")
+
+    assert status == 200
+    return text
+
+
+def test_the_server_shows_what_the_page_documents(scrape):
+    """Every family with its type and its labels, and none that is not documented."""
+    documented = {family.name: (family.type, family.labels) for family in documented_families()}
+    shown = {
+        _name(family): (family.type, frozenset().union(*_label_sets(family)))
+        for family in text_string_to_metric_families(scrape)
+        if _name(family).startswith(OURS) or _name(family) in documented
+    }
+
+    assert documented == shown
+
+
+def test_labels_hold_nothing_that_a_client_sent(scrape):
+    """The load asks for a model that does not exist."""
+    assert "no-such-model" not in scrape
+
+
+def test_label_values_come_from_the_documented_lists(scrape):
+    """Closed lists stay closed."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for family in text_string_to_metric_families(scrape):
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                values.setdefault((_name(family), label), set()).add(value)
+
+    phases = values["isotherm_phase_duration_seconds", "phase"]
+    rejections = values["isotherm_rejected_total", "reason"]
+    closings = values["isotherm_batches_total", "reason"]
+    states = values["isotherm_model_state", "state"]
+    assert {"queue", "assemble", "run", "encode"} == phases
+    assert {"queue_full", "expired", "cancelled", "draining"} == rejections
+    assert {"full", "idle", "delay", "deadline", "drain"} == closings
+    assert {"LOADING", "READY", "UNAVAILABLE", "UNLOADING"} == states
+
+
+def test_prometheus_finds_no_fault_with_the_names(scrape, tmp_path):
+    """Promtool knows the conventions for names, units and help texts."""
+    page = tmp_path / "metrics"
+    page.write_text(scrape)
+
+    assert output(["sh", "-c", f"{tool('promtool', 'prometheus')} check metrics < {page}"]) == ""
+
+
+def _name(family):
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _label_sets(family):
+    return [sample.labels.keys() - {"le"} for sample in family.samples]
