@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+
 from isotherm.client import Client
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
@@ -45,7 +46,7 @@ def thermometer_contract() -> Contract:
 
 
 def _models() -> dict[str, LinearModel]:
-    wide = [("x", "FP32", (-1, 3))]
+    wide: list[Spec] = [("x", "FP32", (-1, 3))]
     return {
         "line": LinearModel(
             [("x", "FP32", (-1, 1))],

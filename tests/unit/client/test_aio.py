@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
+
 from isotherm.client import (
     AsyncClient,
     Client,
@@ -75,10 +76,10 @@ async def test_tasks_may_share_a_client(aio):
 
 async def test_the_rest_of_the_protocol_is_awaited_too(aio):
     """Metadata, configuration, contract and health."""
-    assert "linear" == (await aio.server_metadata()).name
-    assert "line" == (await aio.model_metadata("line")).name
-    assert 8 == (await aio.config("line")).max_batch_size
-    assert "celsius" == (await aio.contract("line")).targets[0].name
+    assert (await aio.server_metadata()).name == "linear"
+    assert (await aio.model_metadata("line")).name == "line"
+    assert (await aio.config("line")).max_batch_size == 8
+    assert (await aio.contract("line")).targets[0].name == "celsius"
     assert await aio.health("line")
     with pytest.raises(NoContractError):
         await aio.contract("plane")
@@ -90,7 +91,7 @@ async def test_unavailable_is_retried_by_the_channel(aio, server):
 
     answer = await aio.predict("plane", [[1, 2, 3]])
 
-    assert 6.0 == answer[0, 0]
+    assert answer[0, 0] == 6.0
 
 
 async def test_failures_are_the_same_errors(aio, server):
@@ -106,7 +107,7 @@ async def test_failures_are_the_same_errors(aio, server):
     server.trailers = (("grpc-retry-pushback-ms", "250"),)
     with pytest.raises(OverloadedError) as overloaded:
         await aio.predict("plane", [[1, 2, 3]])
-    assert 0.25 == overloaded.value.retry_after_s
+    assert overloaded.value.retry_after_s == 0.25
 
 
 async def test_a_call_that_takes_too_long_ends_with_its_timeout(aio, server):
@@ -121,9 +122,14 @@ async def test_a_call_that_takes_too_long_ends_with_its_timeout(aio, server):
 
 
 async def test_a_cancelled_task_ends_as_cancelled(aio, server):
-    """asyncio's own cancellation is not turned into an error of ours."""
+    """Asyncio's own cancellation is not turned into an error of ours."""
     entered, release = threading.Event(), threading.Event()
-    server.delay = lambda: (entered.set(), release.wait())
+
+    def wait() -> None:
+        entered.set()
+        release.wait()
+
+    server.delay = wait
     task = asyncio.create_task(aio.predict("plane", [[1, 2, 3]]))
     await asyncio.to_thread(entered.wait)
     try:

@@ -1,0 +1,85 @@
+"""A contract's description for people: its features, targets, interval, leaderboard, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from isotherm.v1.contract_pb2 import Contract, Feature, Interval, Provenance, Target
+
+_HASH_DIGITS = 12
+
+
+def of(contract: Contract) -> Iterator[RenderableType]:
+    """Yield the parts of the description, from what a caller needs to where it all comes from."""
+    yield f"model {contract.model_name or '(no name)'}"
+    yield _columns("features", contract.features)
+    yield _columns("targets", contract.targets)
+    if contract.HasField("interval"):
+        yield from _interval(contract.interval, contract.targets)
+    if contract.provenance.leaderboard:
+        yield _leaderboard(contract)
+    yield from _origin(contract.provenance)
+    yield f"golden rows, checked at load: {contract.golden.rows}"
+
+
+def _columns(title: str, columns: Iterable[Feature] | Iterable[Target]) -> Table:
+    table = Table(title=title, title_justify="left")
+    heads = ("name", "unit", "datatype", "minimum", "maximum", "mean", "std", "missing")
+    for head in heads:
+        table.add_column(head, justify="left" if head in heads[:3] else "right")
+    for column in columns:
+        missing = f"{column.missing_rate:.1%}" if isinstance(column, Feature) else "-"
+        numbers = (column.minimum, column.maximum, column.mean, column.standard_deviation)
+        table.add_row(
+            column.name,
+            column.unit or "-",
+            column.datatype or "-",
+            *(f"{number:.6g}" for number in numbers),
+            missing,
+        )
+    return table
+
+
+def _interval(interval: Interval, targets: Iterable[Target]) -> Iterator[str]:
+    for target, half_width in zip(targets, interval.half_width, strict=True):
+        unit = f" {target.unit}" if target.unit else ""
+        yield (
+            f"interval of {target.name}: +-{half_width:.6g}{unit} "
+            f"covers {interval.coverage:.0%} ({interval.method or 'method unknown'})"
+        )
+
+
+def _leaderboard(contract: Contract) -> Table:
+    target = contract.targets[0]
+    unit = f" [{target.unit}]" if target.unit else ""
+    table = Table(title=f"leaderboard, errors of {target.name}{unit}", title_justify="left")
+    table.add_column("model")
+    for head in ("parameters", "CV RMSE", "training RMSE"):
+        table.add_column(head, justify="right")
+    for head in ("cross-validation", "in this file"):
+        table.add_column(head)
+    for candidate in contract.provenance.leaderboard:
+        table.add_row(
+            candidate.name,
+            str(candidate.parameters),
+            f"{candidate.cross_validation_rmse:.4f}",
+            f"{candidate.training_rmse:.4f}",
+            candidate.cross_validation or "-",
+            "yes" if candidate.chosen else "",
+        )
+    return table
+
+
+def _origin(provenance: Provenance) -> Iterator[str]:
+    digest = provenance.data_sha256[:_HASH_DIGITS]
+    data = f" (SHA-256 {digest}...)" if digest else ""
+    time = f", at {provenance.created_at}" if provenance.created_at else ""
+    yield f"trained on {provenance.rows} rows{data}, seed {provenance.seed}{time}"
+    if provenance.git_commit:
+        yield f"git commit {provenance.git_commit}"
+    if provenance.package_versions:
+        packages = sorted(provenance.package_versions.items())
+        yield "packages " + ", ".join(f"{name} {version}" for name, version in packages)

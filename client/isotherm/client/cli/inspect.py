@@ -1,0 +1,85 @@
+"""The command `isotherm inspect`: the contract of a model, from a file or from a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf import json_format
+from rich.console import Console
+
+from isotherm.client._sync import Client
+from isotherm.client.cli import description, model_file
+from isotherm.client.cli.failure import Failure, told_in_a_sentence
+from isotherm.client.cli.options import DEFAULT_ADDRESS, ModelVersion, Timeout
+from isotherm.v1 import contract as contracts
+from isotherm.v1.contract_pb2 import Contract
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def inspect(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|NAME", help="A model file, its folder, or the name of a served model."
+        ),
+    ],
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Ask this server, not the disk."),
+    ] = None,
+    version: ModelVersion = None,
+    timeout: Timeout = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="Print the contract as JSON.")] = False,
+) -> None:
+    """Print what a model was trained on, in which units, how well, and what it answers."""
+    with told_in_a_sentence():
+        if address is None and _is_path(subject):
+            contract = from_file(_newest_version(Path(subject), version))
+        else:
+            with Client(address or DEFAULT_ADDRESS, timeout=timeout) as client:
+                contract = client.contract(subject, version)
+        if json:
+            typer.echo(json_format.MessageToJson(contract, preserving_proto_field_name=True))
+        else:
+            console = Console(markup=False, highlight=False)
+            for part in description.of(contract):
+                console.print(part)
+
+
+def from_file(path: Path) -> Contract:
+    """Return the contract in an ONNX file."""
+    text = model_file.metadata(path).get(contracts.METADATA_KEY)
+    if text is None:
+        msg = f"{path} carries no contract: its metadata has no '{contracts.METADATA_KEY}'"
+        raise Failure(msg)
+    try:
+        return contracts.loads(text)
+    except contracts.ContractError as error:
+        msg = f"{path}: {error}"
+        raise Failure(msg) from error
+
+
+def _is_path(subject: str) -> bool:
+    return os.sep in subject or subject.endswith(".onnx") or Path(subject).exists()
+
+
+def _newest_version(path: Path, version: int | None) -> Path:
+    if not path.is_dir():
+        return path
+    if (path / "model.onnx").exists():
+        return path / "model.onnx"
+    # Triton's layout: <model>/<version>/model.onnx, versions being whole numbers.
+    found = sorted(
+        int(each.parent.name) for each in path.glob("*/model.onnx") if each.parent.name.isdecimal()
+    )
+    wanted = version if version is not None else max(found, default=None)
+    if wanted not in found:
+        what = "version" if version is None else f"version {version}"
+        msg = f"{path} has no {what} with a model.onnx in it"
+        raise Failure(msg)
+    return path / str(wanted) / "model.onnx"
