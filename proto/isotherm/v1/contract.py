@@ -36,7 +36,8 @@ def loads(text: str) -> Contract:
     _check_size(text)
     try:
         contract = json_format.Parse(text, Contract(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
+    # A deep nesting escapes as RecursionError from older protobufs.
+    except (json_format.ParseError, RecursionError) as error:
         msg = f"the contract is not valid JSON of isotherm.v1.Contract: {error}"
         raise ContractError(msg) from error
     check(contract)
@@ -76,16 +77,19 @@ def _problems(contract: Contract) -> Iterator[str]:
     yield from _interval_problems(contract)
 
 
-def _column_problems(kind: str, columns: Iterable[Feature] | Iterable[Target]) -> Iterator[str]:
+def _column_problems(kind: str, columns: Iterable[Feature | Target]) -> Iterator[str]:
     seen = set()
-    for column in columns:
+    for index, column in enumerate(columns):
+        if not column.name:
+            yield f"{kind} {index} has no name"
         if column.name in seen:
             yield f"{kind} '{column.name}' appears twice"
         seen.add(column.name)
         edges, counts = column.deciles.edges, column.deciles.counts
-        if edges and len(edges) != len(counts) + 1:
+        if (edges or counts) and len(edges) != len(counts) + 1:
             yield f"{kind} '{column.name}' has {len(edges)} decile edges for {len(counts)} counts"
-        if any(left >= right for left, right in pairwise(edges)):
+        # Not `left >= right`: NaN would pass.
+        if not all(left < right for left, right in pairwise(edges)):
             yield f"the decile edges of {kind} '{column.name}' do not rise"
 
 
@@ -97,6 +101,8 @@ def _golden_problems(contract: Contract) -> Iterator[str]:
         found, expected = len(getattr(golden, part)), golden.rows * len(columns)
         if found != expected:
             yield f"golden.{part} has {found} numbers, {golden.rows} rows need {expected}"
+    if not all(map(math.isfinite, golden.outputs)):
+        yield "golden.outputs has a number that is not finite, which no answer can match"
     if not all(
         math.isfinite(tolerance) and tolerance >= 0
         for tolerance in (golden.absolute_tolerance, golden.relative_tolerance)
@@ -119,3 +125,9 @@ def _interval_problems(contract: Contract) -> Iterator[str]:
             f"interval.half_width has {len(contract.interval.half_width)} numbers "
             f"for {len(contract.targets)} targets"
         )
+    for target, half_width in zip(contract.targets, contract.interval.half_width, strict=False):
+        if not 0 <= half_width < math.inf:
+            yield (
+                f"interval.half_width of target '{target.name}' is {half_width}, "
+                "expected a finite number, zero or more"
+            )
