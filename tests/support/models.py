@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def mlp(widths: tuple[int, ...] = (1, 13, 1), seed: int = 0) -> onnx.ModelProto:
     rng = np.random.default_rng(seed)
     nodes, weights = [], []
     current = "x"
-    for index, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (width_in, width_out) in enumerate(itertools.pairwise(widths)):
         last = index == len(widths) - 2
         for kind, shape in (("w", (width_in, width_out)), ("b", (width_out,))):
             value = (rng.standard_normal(shape) / width_in**0.5).astype(np.float32)

@@ -1,0 +1,46 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import models
+from tests.support.server import Server, serving
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "models"
+
+
+@pytest.fixture(name="repository", scope="session")
+def _repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with one small model of every kind."""
+    from onnx import TensorProto
+
+    folder = tmp_path_factory.mktemp("models")
+    contract = models.doubling_contract()
+    models.publish(folder, "doubling", models.with_contract(models.doubling(), contract))
+    models.publish(folder, "mlp", models.mlp())
+    models.publish(folder, "wide", models.mlp((4, 8, 3)))
+    models.publish(folder, "simple", models.simple())
+    models.publish(folder, "lookup", models.lookup())
+    models.publish(folder, "fixed", models.fixed_batch())
+    models.publish(folder, "text", models.identity())
+    models.publish(folder, "variable", models.identity(TensorProto.FLOAT, ("length",)))
+    models.publish(folder, "half", models.identity(TensorProto.FLOAT16, (2,)))
+    return folder
+
+
+@pytest.fixture(name="transport", scope="session", params=["core", "aio"])
+def _transport(request: pytest.FixtureRequest) -> str:
+    """Each transport in turn."""
+    transport: str = request.param
+    return transport
+
+
+@pytest.fixture(name="server", scope="session")
+def _server(repository: Path, transport: str) -> Iterator[Server]:
+    """A running server on each transport."""
+    with serving(repository, "--transport", transport) as server:
+        yield server

@@ -1,0 +1,1 @@
+"""What several test modules share: models, and real servers to talk to."""

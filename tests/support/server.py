@@ -1,0 +1,141 @@
+"""A real `isotherm serve` in a process of its own, on free ports."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    """Look at a condition until it holds; tell whether it came to hold in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+class Server:
+    """A running server: where it listens, and what it logged."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ports: tuple[int, int], log: Path) -> None:
+        self.process = process
+        self.grpc_port, self.metrics_port = ports
+        self._log = log
+
+    @property
+    def address(self) -> str:
+        """Where gRPC is served."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def log(self) -> str:
+        """Everything on standard output and error so far."""
+        return self._log.read_text()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return (status, body) of a page on the metrics port; (0, "") when nobody answers."""
+        url = f"http://127.0.0.1:{self.metrics_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, series: str) -> float:
+        """Return the value of one series as Prometheus writes it; 0 when it is not there."""
+        for line in self.get("/metrics")[1].splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == series:
+                return float(value)
+        return 0.0
+
+    def ready(self) -> bool:
+        """Tell whether the server says that it is ready."""
+        return self.get("/v2/health/ready")[0] == 200
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+def command(repository: Path | str, *flags: str) -> list[str]:
+    """Return the command line of a server."""
+    return [sys.executable, "-m", "isotherm.server", str(repository), *flags]
+
+
+@contextmanager
+def serving(repository: Path | str, *flags: str, wait: bool = True) -> Iterator[Server]:
+    """Run a server until the block ends; with `wait`, from the moment it is ready."""
+    ports = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command(
+                    repository,
+                    "--grpc-port",
+                    str(ports[0]),
+                    "--metrics-port",
+                    str(ports[1]),
+                    *flags,
+                ),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = Server(process, ports, log)
+        try:
+            if wait:
+                gone_or_ready = eventually(
+                    lambda: process.poll() is not None or server.ready(), START_TIMEOUT_S
+                )
+                assert gone_or_ready, f"not ready in time:\n{server.log}"
+                assert process.poll() is None, f"ended while starting:\n{server.log}"
+            yield server
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def failing(repository: Path | str, *flags: str) -> tuple[int, str]:
+    """Run a server that cannot start; return (exit status, standard error)."""
+    ports = ("--grpc-port", str(free_port()), "--metrics-port", str(free_port()))
+    result = subprocess.run(
+        command(repository, *ports, *flags),
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+    )
+    return result.returncode, result.stderr
