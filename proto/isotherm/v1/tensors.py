@@ -59,6 +59,7 @@ _CONTENT_FIELDS: Final = MappingProxyType(
     }
 )
 
+_NARROW: Final = frozenset({"INT8", "INT16", "UINT8", "UINT16"})
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -151,12 +152,7 @@ def decode_contents(tensor: TensorMessage, *, kind: str = "input") -> Array:
         raise TensorError(msg)
     if datatype == "BYTES":
         return _objects(values).reshape(shape)
-    try:
-        # numpy refuses Python integers that the type cannot hold, where Triton keeps the low bytes.
-        return np.array(list(values), DTYPES[datatype]).reshape(shape)
-    except OverflowError as error:
-        msg = f"{kind} '{name}' has an element that {datatype} cannot hold: {error}"
-        raise TensorError(msg) from error
+    return _numbers(f"{kind} '{name}'", datatype, values).reshape(shape)
 
 
 def has_contents(tensor: TensorMessage) -> bool:
@@ -213,6 +209,19 @@ def _decode_bytes(tensor: str, count: int, raw: bytes) -> Array:
         msg = f"{tensor} needs {count} BYTES elements, found {found}"
         raise TensorError(msg)
     return _objects(elements)
+
+
+def _numbers(tensor: str, datatype: str, values: Sequence[Any]) -> Array:
+    # The field of an 8 or 16 bit type holds 32 bits. Triton keeps the low ones, numpy before 2 too.
+    if datatype not in _NARROW:
+        return np.array(list(values), DTYPES[datatype])
+    wide = np.array(list(values), np.int64)
+    limits = np.iinfo(DTYPES[datatype])
+    lost = wide[(wide < limits.min) | (wide > limits.max)]
+    if lost.size:
+        msg = f"{tensor} has an element that {datatype} cannot hold: {lost[0]}"
+        raise TensorError(msg)
+    return wide.astype(DTYPES[datatype])
 
 
 def _objects(elements: Sequence[bytes]) -> Array:

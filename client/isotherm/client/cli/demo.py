@@ -96,7 +96,9 @@ def _predictions(console: Console, address: str) -> None:
     )
     true = (_FAHRENHEIT - 32) * 5 / 9
     interval = f"{contract.interval.coverage:.0%} interval"
-    table = Table("F", "predicted C", interval, "true C", "error")
+    table = Table()
+    for head in ("F", "predicted C", interval, "true C", "error"):
+        table.add_column(head, justify="right")
     for row in zip(_FAHRENHEIT, predicted, lower, upper, true, strict=True):
         reading, centre, low, high, truth = map(float, row)
         table.add_row(
