@@ -21,121 +21,128 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-_INPUT = "Table"
+_TABLE = "Table"
 _MODEL = "Model"
 _OUTPUT = "Output"
+
+Dataset = Annotated[
+    str | None, typer.Argument(help="A built-in dataset: thermometer.", show_default=False)
+]
+Data = Annotated[Path | None, typer.Option(help="A .csv or .parquet file.", rich_help_panel=_TABLE)]
+Features = Annotated[str | None, typer.Option(help="Columns in, as a,b,c.", rich_help_panel=_TABLE)]
+Targets = Annotated[str | None, typer.Option(help="Columns out, as y,z.", rich_help_panel=_TABLE)]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A TOML file with the same settings; flags win.", rich_help_panel=_TABLE),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="What to publish: auto (what the leaderboard keeps), mean, line or network.",
+        show_default="auto",
+        rich_help_panel=_MODEL,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="The network's layers.",
+        show_default="Linear(1, 13), Tanh(), Linear(13, 1)",
+        rich_help_panel=_MODEL,
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(show_default="1000", rich_help_panel=_MODEL)]
+LearningRate = Annotated[float | None, typer.Option(show_default="0.02", rich_help_panel=_MODEL)]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(
+        help="Penalty on squared weights, divided by the number of rows.",
+        show_default="0.3",
+        rich_help_panel=_MODEL,
+    ),
+]
+Seed = Annotated[int | None, typer.Option(show_default="0", rich_help_panel=_MODEL)]
+Repository = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where <name>/<version>/model.onnx appears.",
+        show_default="models",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's name.", show_default="that of the table", rich_help_panel=_OUTPUT
+    ),
+]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for pictures.",
+        show_default="plots/<name>-<version> beside the repository",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Draw = Annotated[
+    bool | None,
+    typer.Option(
+        "--draw/--no-draw", help="Draw pictures.", show_default="draw", rich_help_panel=_OUTPUT
+    ),
+]
+Dpi = Annotated[int | None, typer.Option(show_default="600", rich_help_panel=_OUTPUT)]
+LogEvery = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Print the standardised losses at epoch 1 and every N; 0: never.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 
 
 @app.command()
 def train(
-    dataset: Annotated[
-        str | None, typer.Argument(help="A built-in dataset: thermometer.", show_default=False)
-    ] = None,
+    dataset: Dataset = None,
     *,
-    data: Annotated[
-        Path | None, typer.Option(help="A .csv or .parquet file.", rich_help_panel=_INPUT)
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option(help="Columns in, as a,b,c.", rich_help_panel=_INPUT)
-    ] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="Columns out, as y,z.", rich_help_panel=_INPUT)
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A TOML file with the same settings; flags win.", rich_help_panel=_INPUT),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="What to publish: auto (what the leaderboard keeps), mean, line or network.",
-            show_default="auto",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            help="The network's layers.",
-            show_default="Linear(1, 13), Tanh(), Linear(13, 1)",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(show_default="1000", rich_help_panel=_MODEL)] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(show_default="0.02", rich_help_panel=_MODEL)
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(
-            help="Penalty on squared weights, divided by the number of rows.",
-            show_default="0.3",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(show_default="0", rich_help_panel=_MODEL)] = None,
-    repository: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where <name>/<version>/model.onnx appears.",
-            show_default="models",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's name.", show_default="that of the table", rich_help_panel=_OUTPUT
-        ),
-    ] = None,
-    plots: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for pictures.",
-            show_default="plots/<name>-<version> beside the repository",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    draw: Annotated[
-        bool | None,
-        typer.Option(
-            "--draw/--no-draw",
-            help="Draw pictures.",
-            show_default="draw",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    dpi: Annotated[int | None, typer.Option(show_default="600", rich_help_panel=_OUTPUT)] = None,
-    log_every: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Print the standardised losses at epoch 1 and every N; 0: never.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = 1000,
+    data: Data = None,
+    features: Features = None,
+    targets: Targets = None,
+    config: Config = None,
+    model: Model = None,
+    layers: Layers = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = None,
+    seed: Seed = None,
+    repository: Repository = None,
+    name: Name = None,
+    plots: Plots = None,
+    draw: Draw = None,
+    dpi: Dpi = None,
+    log_every: LogEvery = 1000,
 ) -> None:
     """Train on a table, compare with the mean and a line, and publish the model that is kept."""
+    flags: dict[str, object] = {
+        "data.dataset": dataset,
+        "data.file": data,
+        "data.features": _split(features),
+        "data.targets": _split(targets),
+        "network.layers": _split_layers(layers),
+        "fit.epochs": epochs,
+        "fit.learning_rate": learning_rate,
+        "fit.weight_decay": weight_decay,
+        "fit.seed": seed,
+        "model": model,
+        "repository": repository,
+        "name": name,
+        "plots": plots,
+        "draw": draw,
+        "dpi": dpi,
+    }
     with _sentences():
         from isotherm.trainer.config import load
 
-        flags: dict[str, object] = {
-            "data.dataset": dataset,
-            "data.file": data,
-            "data.features": _split(features),
-            "data.targets": _split(targets),
-            "network.layers": _split_layers(layers),
-            "fit.epochs": epochs,
-            "fit.learning_rate": learning_rate,
-            "fit.weight_decay": weight_decay,
-            "fit.seed": seed,
-            "model": model,
-            "repository": repository,
-            "name": name,
-            "plots": plots,
-            "draw": draw,
-            "dpi": dpi,
-        }
         _run(load(config, flags), log_every)
 
 

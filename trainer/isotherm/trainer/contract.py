@@ -28,6 +28,8 @@ UPPER: Final = "upper"
 # arithmetic, by 1e-3 and more.
 RELATIVE_TOLERANCE: Final = 1e-5
 
+_GOLDEN_NUMBERS: Final = 8192
+
 _PACKAGES: Final = ("isotherm", "numpy", "onnx", "onnxscript", "torch")
 
 
@@ -52,7 +54,7 @@ def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Co
 
 
 def golden_inputs(x: Floats, seed: int) -> Floats:
-    """Return at most 64 made rows that cover where the table lies, and a little beyond.
+    """Return 8 to 64 made rows that cover where the table lies, and a little beyond.
 
     The first rows walk all columns at once: below the minimum, the minimum, points between
     neighbouring quantiles, the maximum, above the maximum. With several columns, as many again mix
@@ -63,14 +65,16 @@ def golden_inputs(x: Floats, seed: int) -> Floats:
         seed: of the mixed rows.
     """
     features = x.shape[1]
-    walked = MAX_GOLDEN_ROWS if features == 1 else MAX_GOLDEN_ROWS // 2
+    # A wide table gets fewer rows, so that the contract stays below its limit.
+    rows = min(MAX_GOLDEN_ROWS, max(_GOLDEN_NUMBERS // features, 8))
+    walked = rows if features == 1 else rows // 2
     quantiles = np.quantile(x, np.linspace(0, 1, walked - 3), axis=0)
     between = (quantiles[:-1] + quantiles[1:]) / 2
     low, high = quantiles[0], quantiles[-1]
     margin = 0.1 * (high - low)
     levels = np.vstack([low - margin, low, between, high, high + margin])
     if features > 1:
-        order = np.random.default_rng(seed).integers(walked, size=(walked, features))
+        order = np.random.default_rng(seed).integers(walked, size=(rows - walked, features))
         levels = np.vstack([levels, np.take_along_axis(levels, order, axis=0)])
     return levels.astype(np.float32).astype(np.float64)
 

@@ -83,7 +83,7 @@ def read(config: DataConfig) -> Table:
     """Read and check the table that `config` names."""
     if config.file is not None:
         source, content = str(config.file), _content(config.file)
-        read_columns = _parquet if config.file.suffix == ".parquet" else _csv
+        read_columns = _parquet if config.file.suffix.lower() == ".parquet" else _csv
         columns = read_columns(source, content)
         features, targets, units = config.features, config.targets, config.units
     else:
@@ -112,7 +112,7 @@ def _built_in(name: str | None) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    if path.suffix not in {".csv", ".parquet"}:
+    if path.suffix.lower() not in {".csv", ".parquet"}:
         msg = f"cannot tell the format of '{path}'; expected a name ending in .csv or .parquet"
         raise DataError(msg)
     try:
@@ -130,7 +130,7 @@ def _csv(source: str, content: bytes) -> Any:
     try:
         return pyarrow.csv.read_csv(pa.BufferReader(content))
     except pa.ArrowException as error:
-        msg = f"'{source}' is not a CSV table with a header: {error}"
+        msg = f"'{source}' is not a CSV table with a header: {_first_line(error)}"
         raise DataError(msg) from error
 
 
@@ -138,8 +138,12 @@ def _parquet(source: str, content: bytes) -> Any:
     try:
         return pyarrow.parquet.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        msg = f"'{source}' is not a Parquet table: {error}"
+        msg = f"'{source}' is not a Parquet table: {_first_line(error)}"
         raise DataError(msg) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _check_names(
@@ -196,7 +200,7 @@ def _numbers(source: str, columns: Any, names: Sequence[str]) -> Floats:
 
 def _column(source: str, name: str, cells: Any) -> Floats:
     where = f"column '{name}' of '{source}'"
-    if str(cells.type) not in _DATATYPES and not pa.types.is_null(cells.type):
+    if not _is_number(cells.type):
         raise DataError(_no_number(where, cells))
     if cells.null_count:
         row = cells.is_null().to_pylist().index(True) + 1
@@ -217,6 +221,11 @@ def _column(source: str, name: str, cells: Any) -> Floats:
         msg = f"{where} is constant ({values[0]:g} in every row); remove it: it teaches nothing"
         raise DataError(msg)
     return np.asarray(values, dtype=np.float64)
+
+
+def _is_number(kind: Any) -> bool:
+    # A column whose cells are all empty has the type null, and gets the sentence for empty cells.
+    return str(kind) in _DATATYPES or pa.types.is_decimal(kind) or pa.types.is_null(kind)
 
 
 def _no_number(where: str, cells: Any) -> str:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
-
-import torch
 
 from isotherm.trainer import interval, loop, select
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Floats, Table
 from isotherm.trainer.features import Scaling, Served
-
-# Below this many numbers in the stacked table, a second thread costs more than it brings
-# (420 us an epoch against 1205 us on 11 rows).
-SINGLE_THREAD_NUMBERS: Final = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,8 +29,7 @@ class Fitted:
 
 def fit(table: Table, config: TrainConfig, on_epoch: loop.OnEpoch | None = None) -> Fitted:
     """Compare the candidates and build the served module of the chosen one."""
-    with _threads(table):
-        leaderboard = select.compare(table, config, on_epoch)
+    leaderboard = select.compare(table, config, on_epoch)
     residuals = leaderboard.chosen.held_out_residuals
     half_width, coverage = interval.half_width(residuals, config.coverage)
     return Fitted(
@@ -61,14 +51,3 @@ def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> Serv
     )
     served.eval()
     return served
-
-
-@contextmanager
-def _threads(table: Table) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if table.x.size * (select.FOLDS + 1) < SINGLE_THREAD_NUMBERS:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -43,29 +43,7 @@ def to_onnx(
     Raises:
         ExportError: torch cannot express the module, or the graph fails `check`.
     """
-    module.eval()
-    example = torch.zeros(_EXAMPLE_ROWS, features)
-    try:
-        with _quiet_exporter():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                # Without this the example's batch size is frozen into the graph, silently.
-                dynamic_shapes=({0: BATCH},),
-                # The default writes the weights to a second file.
-                external_data=False,
-                verbose=False,
-                input_names=[input_name],
-                output_names=list(output_names),
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        msg = f"torch cannot export the model: {error}; build it from layers that ONNX has"
-        raise ExportError(msg) from error
-    if program is None:
-        msg = "torch.onnx.export returned no program. This is a bug."
-        raise ExportError(msg)
-    model = program.model_proto
+    model = _traced(module, features, input_name, output_names)
     _strip(model)
     model.producer_name, model.producer_version = "isotherm", metadata.version("isotherm")
     model.graph.name = name
@@ -91,6 +69,36 @@ def check(model: onnx.ModelProto) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         msg = f"the exported graph is not valid ONNX: {error}"
         raise ExportError(msg) from error
+
+
+def _traced(
+    module: nn.Module, features: int, input_name: str, output_names: Sequence[str]
+) -> onnx.ModelProto:
+    module.eval()
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                module,
+                (torch.zeros(_EXAMPLE_ROWS, features),),
+                dynamo=True,
+                # Without this the example's batch size is frozen into the graph, silently.
+                dynamic_shapes=({0: BATCH},),
+                # The default writes the weights to a second file.
+                external_data=False,
+                verbose=False,
+                input_names=[input_name],
+                output_names=list(output_names),
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        # torch's own text is a page of advice for its developers; its cause says what happened.
+        cause = error.__cause__ or error
+        reason = str(cause).partition("\n")[0]
+        msg = f"torch cannot export the model: {reason}; build it from layers that ONNX has"
+        raise ExportError(msg) from error
+    if program is None:
+        msg = "torch.onnx.export returned no program. This is a bug."
+        raise ExportError(msg)
+    return program.model_proto
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 from isotherm.trainer import contract, data, estimator, export, loop, parity, publish
 from isotherm.trainer.config import TrainConfig
-from isotherm.trainer.errors import RepositoryError
-from isotherm.v1.contract import METADATA_KEY, dumps
+from isotherm.trainer.errors import ExportError, RepositoryError
+from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
 
 # The recipe, so that a model file says how it was made. It names no file and no folder.
 TRAINING_KEY: Final = "isotherm.training"
@@ -50,6 +50,11 @@ def build(
 ) -> tuple[bytes, float]:
     """Return the checked ONNX file of a fitted model, and its parity with torch."""
     described = contract.describe(fitted, config, created_at)
+    try:
+        text = dumps(described)
+    except ContractError as error:
+        msg = f"{error}; train on fewer columns"
+        raise ExportError(msg) from error
     recipe = config.model_dump_json(include={"model", "coverage", "network", "fit"})
     content = export.to_onnx(
         fitted.served,
@@ -58,7 +63,7 @@ def build(
         input_name=contract.INPUT,
         output_names=(contract.PREDICTION, contract.LOWER, contract.UPPER),
         properties={
-            METADATA_KEY: dumps(described),
+            METADATA_KEY: text,
             TRAINING_KEY: json.dumps(json.loads(recipe), sort_keys=True),
         },
     )

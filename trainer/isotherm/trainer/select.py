@@ -202,9 +202,10 @@ def _network(
     )
     stack = Stack(model, len(held_out))
     rows = _rows(table, held_out, scalings)
-    history = loop.fit(stack, rows, config.fit, on_epoch)
-    with torch.inference_mode():
-        outputs = stack(rows.x).numpy().astype(np.float64)
+    with loop.threads(rows):
+        history = loop.fit(stack, rows, config.fit, on_epoch)
+        with torch.inference_mode():
+            outputs = stack(rows.x).numpy().astype(np.float64)
     predicted = np.stack([y.restore(out) for out, (_, y) in zip(outputs, scalings, strict=True)])
     residuals = predicted - table.y
     candidate = Candidate(

@@ -1,0 +1,67 @@
+"""One trained thermometer for all of the trainer's tests: a fit and an export take seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from isotherm.trainer import data, estimator, run
+from isotherm.trainer.config import DataConfig, TrainConfig
+from isotherm.v1 import contract
+from isotherm.v1.contract_pb2 import Contract
+
+CREATED_AT = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(name="created_at", scope="session")
+def _created_at() -> datetime:
+    return CREATED_AT
+
+
+@pytest.fixture(name="thermometer", scope="session")
+def _thermometer() -> data.Table:
+    return data.read(DataConfig(dataset="thermometer"))
+
+
+@pytest.fixture(name="config", scope="session")
+def _config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    return TrainConfig(
+        name="thermometer",
+        data=DataConfig(dataset="thermometer"),
+        repository=tmp_path_factory.mktemp("trained") / "models",
+        model="network",
+        dpi=50,
+    )
+
+
+@pytest.fixture(name="published", scope="session")
+def _published(config: TrainConfig) -> run.Published:
+    return run.train(config, created_at=CREATED_AT)
+
+
+@pytest.fixture(name="fitted", scope="session")
+def _fitted(published: run.Published) -> estimator.Fitted:
+    return published.fitted
+
+
+@pytest.fixture(name="content", scope="session")
+def _content(published: run.Published) -> bytes:
+    return published.path.read_bytes()
+
+
+@pytest.fixture(name="described", scope="session")
+def _described(content: bytes) -> Contract:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    return contract.loads(properties[contract.METADATA_KEY])
+
+
+@pytest.fixture(name="csv")
+def _csv(tmp_path: Path) -> Path:
+    path = tmp_path / "house.csv"
+    path.write_text("area,rooms,price\n50,2,100\n60,2,118\n80,3,161\n95,4,190\n120,5,238\n")
+    return path

@@ -1,0 +1,157 @@
+"""Tests of the command `isotherm train`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from isotherm.trainer.__main__ import app
+from isotherm.trainer.config import FitConfig, load
+
+QUICK = ("--epochs", "5", "--no-draw", "--log-every", "0")
+
+
+@pytest.fixture(name="inside", autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _train(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_run_ends_with_the_published_path(inside: Path) -> None:
+    """The last line is for scripts."""
+    code, out, err = _train("thermometer", "--repository", "models", *QUICK)
+
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "published models/thermometer/1/model.onnx"
+    assert (inside / "models/thermometer/1/model.onnx").exists()
+
+
+def test_a_csv_becomes_a_model(csv: Path) -> None:
+    """Columns are chosen by flags, and the second version counts up."""
+    columns = ("--data", csv.name, "--features", "area, rooms", "--targets", "price")
+
+    lines = [_train(*columns, "--name", "villa", *QUICK)[1].splitlines()[-1] for _ in range(2)]
+
+    assert lines == [f"published models/villa/{version}/model.onnx" for version in (1, 2)]
+
+
+def test_pictures_are_drawn_and_named(inside: Path) -> None:
+    """The folder is the one asked for."""
+    _, out, _ = _train(
+        "thermometer", "--epochs", "5", "--plots", "pictures", "--dpi", "20", "--model", "line"
+    )
+
+    named = re.findall("^plot (.*)$", out, flags=re.MULTILINE)
+    assert named == [f"pictures/{name}.png" for name in ("loss", "fit-line", "fit-network")]
+    assert all((inside / name).exists() for name in named)
+
+
+def test_the_losses_are_printed_as_the_seed_does() -> None:
+    """At epoch 1 and at every multiple."""
+    _, out, _ = _train("thermometer", "--epochs", "6", "--no-draw", "--log-every", "3")
+
+    loss = r"\d+\.\d{4}"
+    pattern = rf"^Epoch (\d+), Training loss {loss}, validation loss {loss}$"
+    epochs = re.findall(pattern, out, flags=re.MULTILINE)
+    assert epochs == ["1", "3", "6"]
+
+
+def test_the_same_time_gives_the_same_file(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOURCE_DATE_EPOCH fixes the only thing that differs between two runs."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+
+    for _ in range(2):
+        _train("thermometer", "--seed", "3", *QUICK)
+
+    first, second = (inside / f"models/thermometer/{i}/model.onnx" for i in (1, 2))
+    assert first.read_bytes() == second.read_bytes()
+    assert b"1970-01-01T00:00:00Z" in first.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "give either a built-in dataset"),
+        (("iris",), "no built-in dataset 'iris'"),
+        (("--data", "no.csv", "--features", "a", "--targets", "y"), "cannot read 'no.csv'"),
+        (("--data", "house.csv", "--targets", "price"), "no features given"),
+        (("--data", "house.csv", "--features", "age", "--targets", "price"), "no column 'age'"),
+        (("thermometer", "--name", "../up"), "'../up' is not a model name"),
+        (("thermometer", "--repository", "house.csv"), "'house.csv' is a file"),
+        (("thermometer", "--model", "forest"), "model: "),
+        (("thermometer", "--epochs", "0"), "fit.epochs: "),
+        (("thermometer", "--config", "no.toml"), "cannot read the configuration 'no.toml'"),
+        (
+            ("thermometer", "--layers", "Linear(1, 13), Tanh(), Linear(8, 1)"),
+            "takes 8 numbers, but layer 0, Linear(1, 13), gives 13",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    csv: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    """Exit code 2, one line on stderr, and no folder."""
+    code, out, err = _train(*arguments)
+
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert expected in err
+    assert err.startswith("error: ")
+    assert list(csv.parent.iterdir()) == [csv]
+
+
+def test_a_training_that_fails_exits_with_1(inside: Path) -> None:
+    """The input was usable; the training was not."""
+    code, _, err = _train("thermometer", "--learning-rate", "1e30")
+
+    assert (code, list(inside.iterdir())) == (1, [])
+    assert "Lower the learning rate" in err
+
+
+def test_a_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+
+    code, _, err = _train("thermometer", *QUICK)
+
+    assert code == 2
+    assert "SOURCE_DATE_EPOCH is 'yesterday'" in err
+
+
+def test_pictures_that_fail_do_not_hide_the_published_path(csv: Path) -> None:
+    """The version is there, so the last line says so; the exit code tells of the pictures."""
+    code, out, err = _train("thermometer", "--epochs", "5", "--plots", csv.name)
+
+    assert (code, out.splitlines()[-1]) == (2, "published models/thermometer/1/model.onnx")
+    assert "cannot write the pictures" in err
+
+
+def test_the_help_states_the_defaults_of_the_configuration() -> None:
+    """The flags' help is written by hand, because importing the configuration takes time."""
+    config, fit = load(None, {"data.dataset": "thermometer"}), FitConfig()
+    defaults = (fit.epochs, fit.learning_rate, fit.weight_decay, fit.seed, config.dpi)
+
+    _, out, _ = _train("--help")
+
+    text = " ".join(out.split())
+    for value in (*defaults, config.model, config.repository):
+        assert f"[default: ({value})]" in text
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """The heavy packages are imported by the work, not by the command line."""
+    code = "import sys, isotherm.trainer.__main__; print({'torch', 'onnx'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert answer.stdout == "set()\n"
