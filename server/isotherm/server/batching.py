@@ -142,6 +142,7 @@ class Batcher:
         self._jobs.append(job)
         self._rows += job.rows
         self._bytes += job.bytes
+        self._counters.queue(len(self._jobs), self._rows)
         if self._running:
             return
         if self._rows >= self._config.max_batch_size:
@@ -153,7 +154,7 @@ class Batcher:
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
         self._draining = True
-        if self._jobs and not self._running and not self._scheduled:
+        if self._jobs and not self._running:
             self._schedule()
 
     def close(self) -> None:
@@ -172,16 +173,19 @@ class Batcher:
 
     def _schedule(self) -> None:
         self._scheduled = True
-        self._loop.defer(self._start_batch)
+        self._loop.defer(self._on_time)
+
+    def _on_time(self) -> None:
+        self._scheduled = False
+        self._start_batch()
 
     def _start_batch(self) -> None:
-        self._scheduled = False
         if self._running or not self._jobs:
             return
         remaining_s = self._remaining_delay_s()
         if remaining_s > 0:
             self._scheduled = True
-            self._loop.call_later(remaining_s, self._start_batch)
+            self._loop.call_later(remaining_s, self._on_time)
             return
         batch = self._take()
         self._counters.queue(len(self._jobs), self._rows)
@@ -271,6 +275,8 @@ class Batcher:
             outputs = _run_in_slices(self._runner.run, assembled, batch.rows, limit)
         else:
             outputs = self._runner.run(assembled)
+        if self._runner.batched:
+            _check_rows(outputs, batch.rows)
         batch.outputs = outputs
         batch.assemble_ns = ready_ns - batch.started_ns
         batch.run_ns = time.perf_counter_ns() - ready_ns
@@ -343,6 +349,14 @@ def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
     if len(jobs) == 1:
         return jobs[0].inputs
     return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+
+
+def _check_rows(outputs: Sequence[Array], rows: int) -> None:
+    # A free first dimension need not be the batch's: handing rows out would then mix callers up.
+    for output in outputs:
+        if len(output) != rows:
+            msg = f"it gave {len(output)} rows for {rows}"
+            raise ValueError(msg)
 
 
 def _run_in_slices(

@@ -1,0 +1,120 @@
+"""What the server's parts are given here: a loop driven by hand, callers, small models."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from isotherm.server.loader import Model
+from isotherm.server.placement import CPU, Cost
+from isotherm.server.session import Session
+from isotherm.server.transport.call import Metadata, StatusCode
+from isotherm.v1 import contract as contracts
+
+
+class FakeLoop:
+    """A loop whose callbacks run when the test says so."""
+
+    def __init__(self) -> None:
+        self.deferred: list[Callable[[], None]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        self.deferred.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.timers.append((delay_s, callback))
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        self.posted.put(callback)
+
+    def run_deferred(self) -> None:
+        """Fall idle once: run what was deferred so far."""
+        deferred, self.deferred = self.deferred, []
+        for callback in deferred:
+            callback()
+
+    def run_timers(self) -> None:
+        """Let every timer that was set so far be due."""
+        timers, self.timers = self.timers, []
+        for _, callback in timers:
+            callback()
+
+    def run_posted(self) -> None:
+        """Wait for a callback from another thread, and run it."""
+        self.posted.get(timeout=30)()
+
+
+@dataclass
+class FakeCall:
+    """A unary or streaming call that remembers what was done to it."""
+
+    path: str = "/service/Method"
+    deadline: float | None = None
+    cancelled: bool = False
+    sent: list[bytes] = field(default_factory=list)
+    status: tuple[StatusCode, str, Metadata] | None = None
+    on_message: Callable[[bytes], None] = lambda _message: None
+    on_half_close: Callable[[], None] = lambda: None
+    on_close: Callable[[], None] = lambda: None
+
+    def reply(self, message: bytes) -> None:
+        if self.status is None:
+            self.sent.append(message)
+            self.status = StatusCode.OK, "", ()
+
+    def send(self, message: bytes) -> None:
+        if self.status is None:
+            self.sent.append(message)
+
+    def finish(self) -> None:
+        self.fail(StatusCode.OK, "")
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        if self.status is None:
+            self.status = code, details, metadata
+
+    @property
+    def code(self) -> StatusCode | None:
+        """How the call ended; None while it is open."""
+        return None if self.status is None else self.status[0]
+
+    @property
+    def details(self) -> str:
+        """The error's text."""
+        return "" if self.status is None else self.status[1]
+
+
+def session(model: onnx.ModelProto) -> Session:
+    """Load a model on the CPU."""
+    return Session(model.SerializeToString(), Path(), [(CPU, {})])
+
+
+def served(model: onnx.ModelProto, name: str = "model", **changes: Any) -> Model:
+    """Return a model as the loader does, without measuring it."""
+    loaded = session(model)
+    contract_json = loaded.metadata.get(contracts.METADATA_KEY, "")
+    values: dict[str, Any] = {
+        "name": name,
+        "version": 1,
+        "session": loaded,
+        "contract": contracts.loads(contract_json) if contract_json else None,
+        "contract_json": contract_json,
+        "provider": "cpu",
+        "sha256": "0123456789abcdef",
+        "cost": Cost(base_s=0.0, row_s=0.0, on_device=False),
+        "max_batch_size": 1024 if loaded.batched else 0,
+        "load_ns": 1_500_000_000,
+    }
+    return Model(**(values | changes))
+
+
+def shapes(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Return the arrays' shapes."""
+    return [array.shape for array in arrays]
