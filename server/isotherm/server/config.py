@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -85,6 +86,6 @@ class ServerConfig:
 
 
 def _at_least(name: str, value: float, minimum: float) -> None:
-    if value < minimum:
+    if not (math.isfinite(value) and value >= minimum):
         msg = f"{name} is {value}, expected {minimum} or more"
         raise ConfigError(msg)

@@ -1,0 +1,101 @@
+"""The settings: refused when they cannot work, and the same after a trip through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server.errors import ConfigError
+
+
+def test_the_defaults_are_valid():
+    """A repository is all that must be given; nobody outside this machine is served."""
+    config = ServerConfig(repository=Path("models"))
+
+    assert (config.host, config.grpc_port, config.metrics_port) == ("127.0.0.1", 8001, 8002)
+
+
+def test_settings_survive_json():
+    """A worker gets exactly what the supervisor was told."""
+    config = ServerConfig(
+        repository=Path("some models"),
+        host="::1",
+        grpc_port=0,
+        metrics_port=0,
+        workers=3,
+        provider="cpu",
+        transport="aio",
+        batching=BatchingConfig(
+            max_batch_size=7, max_queue_delay_us=8, max_queue_rows=9, max_queue_bytes=10
+        ),
+        drain_delay_s=1.5,
+        grace_s=2.5,
+        max_connection_age_s=3.5,
+        exit_on_error=False,
+        log_level="debug",
+    )
+
+    assert ServerConfig.from_json(config.to_json()) == config
+
+
+def test_settings_are_frozen():
+    """What was checked stays as it was checked."""
+    config, name = ServerConfig(repository=Path()), "workers"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, name, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "workers is 0, expected 1 or more"),
+        ({"drain_delay_s": -0.1}, "drain_delay_s is -0.1, expected 0 or more"),
+        ({"grace_s": -1}, "grace_s is -1, expected 0 or more"),
+        ({"max_connection_age_s": -1}, "max_connection_age_s is -1, expected 0 or more"),
+        ({"grpc_port": -1}, r"grpc_port is -1, expected 0 \(any free port\) to 65535"),
+        ({"metrics_port": 65536}, r"metrics_port is 65536, expected 0 \(any free port\) to 65535"),
+        (
+            {"grpc_port": 9000, "metrics_port": 9000},
+            "grpc_port and metrics_port are both 9000: give each its own",
+        ),
+    ],
+)
+def test_server_settings_that_cannot_work_are_refused(settings, message):
+    """The text names the setting, what it is and what it may be."""
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        ServerConfig(repository=Path(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size is 0, expected 1 or more"),
+        ({"max_queue_delay_us": -1}, "max_queue_delay_us is -1, expected 0 or more"),
+        ({"max_queue_rows": 1023}, "max_queue_rows is 1023, expected 1024 or more"),
+        ({"max_queue_bytes": 0}, "max_queue_bytes is 0, expected 1 or more"),
+    ],
+)
+def test_batching_settings_that_cannot_work_are_refused(settings, message):
+    """A queue must hold at least one batch."""
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        BatchingConfig(**settings)
+
+
+@pytest.mark.parametrize("name", ["grace_s", "drain_delay_s", "max_connection_age_s"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_time_that_is_no_time_is_refused(name: str, value: float):
+    """Such a value would pass every comparison, and fail while the server stops."""
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigError, match=f"^{name} is {value}, expected"):
+        ServerConfig(repository=Path(), **settings)
+
+
+def test_both_ports_may_be_any_free_one():
+    """Zero and zero are not the same port."""
+    config = ServerConfig(repository=Path(), grpc_port=0, metrics_port=0)
+
+    assert config.grpc_port == config.metrics_port
