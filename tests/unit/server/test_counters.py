@@ -1,0 +1,259 @@
+"""The counter block: shared by descriptor, exact, and kept over a worker's restart."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isotherm.server import counters, layout
+from isotherm.server.counters import OTHER_RPC, VECTORISE_FROM, Block
+from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
+from isotherm.server.totals import Latency, ModelTotals, total
+
+RPCS = ("/a.A/One", "/a.A/Two")
+
+
+def totals_of(block: Block) -> ModelTotals:
+    """Return the totals of a block with one model."""
+    (totals,) = total([block])
+    return totals
+
+
+def test_a_new_block_is_down_and_empty():
+    """Nothing serves, nothing beats, nothing was counted."""
+    block = Block.create(RPCS)
+
+    assert (block.state, block.pid) == (WorkerState.DOWN, 0)
+    assert math.isinf(block.heartbeat_age_s())
+    assert list(block.models()) == []
+    assert not block.rpc_counts().any()
+
+
+def test_two_blocks_over_one_descriptor_share_their_words():
+    """What the worker writes, the supervisor reads at once."""
+    worker = Block.create(RPCS)
+    reader = Block(os.dup(worker.fd), RPCS)
+    worker.state, worker.pid = WorkerState.SERVING, 4711
+    worker.open_model("m", 3).closed_batch(CloseReason.FULL)
+    worker.rpc_recorder()("/a.A/Two", 5)
+    (model,) = reader.models()
+
+    assert (reader.state, reader.pid) == (WorkerState.SERVING, 4711)
+    assert (model.name, model.version) == ("m", 3)
+    assert totals_of(reader).batches[CloseReason.FULL] == 1
+    assert reader.rpc_counts()[1, 5] == 1
+
+
+def test_a_block_is_inherited_by_another_process():
+    """A worker opens the descriptor it was given, and the parent sees what it wrote."""
+    block = Block.create(RPCS)
+    program = (
+        "import sys; from isotherm.server.counters import Block\n"
+        f"Block(int(sys.argv[1]), {RPCS!r}).open_model('from afar', 7)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(block.fd)], pass_fds=[block.fd], check=True, timeout=60
+    )
+
+    assert [(model.name, model.version) for model in block.models()] == [("from afar", 7)]
+
+
+def test_a_beat_is_remembered():
+    """The age begins again with every beat."""
+    block = Block.create(RPCS)
+    block.beat()
+
+    assert 0 <= block.heartbeat_age_s() < 60
+
+
+def test_a_restarted_worker_continues_its_counters_and_zeroes_its_gauges():
+    """Prometheus must see no reset; what waited in the dead process waits no more."""
+    block = Block.create(RPCS)
+    before = block.open_model("m", 1)
+    before.loaded(provider="cpu", sha256="ab" * 32, load_ns=5, queue_limit_rows=100)
+    before.queue(3, 30)
+    before.executed(4, 1, 1, 1)
+    again = Block(os.dup(block.fd), RPCS).open_model("m", 1)
+    totals = totals_of(block)
+
+    assert again.state is ModelState.UNKNOWN
+    assert (totals.queue_requests, totals.queue_rows) == (0, 0)
+    assert (totals.rows, totals.executions) == (4, 1)
+
+
+def test_versions_and_names_have_counters_of_their_own():
+    """Each pair is a slot, in the order they were opened."""
+    block = Block.create(RPCS)
+    for name, version in (("a", 1), ("b", 1), ("a", 2)):
+        block.open_model(name, version).executed(version, 0, 0, 0)
+
+    assert [(m.name, m.version) for m in block.models()] == [("a", 1), ("b", 1), ("a", 2)]
+    assert [model.rows for model in total([block])] == [1, 1, 2]
+
+
+def test_there_is_room_for_512_model_versions():
+    """The next one is refused in words."""
+    block = Block.create(RPCS)
+    for version in range(layout.MAX_MODELS):
+        block.open_model("m", version)
+    block.open_model("m", layout.MAX_MODELS - 1)
+
+    assert len(list(block.models())) == 512
+    with pytest.raises(ValueError, match="a server has room for 512 model versions, all are taken"):
+        block.open_model("m", layout.MAX_MODELS)
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "ü" * 128])
+def test_a_name_of_256_bytes_fits(name: str):
+    """More than a file system allows."""
+    block = Block.create(RPCS)
+
+    assert block.open_model(name, 1).name == name
+
+
+@pytest.mark.parametrize("name", ["n" * 257, "ü" * 129])
+def test_a_longer_name_is_refused(name: str):
+    """It would run into its neighbour's words; the slot stays free."""
+    block = Block.create(RPCS)
+    with pytest.raises(ValueError, match=r"has (257|258) bytes, at most 256 are allowed"):
+        block.open_model(name, 1)
+
+    assert list(block.models()) == []
+
+
+def test_what_was_loaded_is_noted():
+    """Provider, the digest's first digits, time and limit; the version is ready."""
+    block = Block.create(RPCS)
+    model = block.open_model("m", 1)
+    model.loaded(provider="cuda", sha256="0123456789abcdef", load_ns=12, queue_limit_rows=34)
+    totals = totals_of(block)
+
+    assert (model.provider, model.sha256, model.state) == ("cuda", "0123456789ab", ModelState.READY)
+    assert (totals.load_ns, totals.queue_limit_rows) == (12, 34)
+
+
+def test_the_recorder_counts_by_path_and_code():
+    """A path outside the list is counted as another, never by name."""
+    block = Block.create(RPCS)
+    record = block.rpc_recorder()
+    for path, code in ((RPCS[0], 0), (RPCS[0], 0), (RPCS[1], 16), ("/evil", 12), ("", 12)):
+        record(path, code)
+    expected = np.zeros((3, layout.CODES))
+    expected[0, 0], expected[1, 16], expected[2, 12] = 2, 1, 2
+
+    assert block.rpcs == (*RPCS, OTHER_RPC)
+    assert block.rpc_counts().tolist() == expected.tolist()
+
+
+def test_rejections_are_counted_by_reason_and_code():
+    """A rejection is an ended request as well; a refused one is no rejection."""
+    block = Block.create(RPCS)
+    model = block.open_model("m", 1)
+    model.reject(Rejection.QUEUE_FULL, 8)
+    model.reject(Rejection.EXPIRED, 4)
+    model.refuse(3)
+    model.fail(13, 1000)
+    totals = totals_of(block)
+
+    assert totals.rejected == [1, 1, 0]
+    assert {code: count for code, count in enumerate(totals.requests) if count} == {
+        3: 1,
+        4: 1,
+        8: 1,
+        13: 1,
+    }
+    assert (totals.failed, totals.fail_ns) == (2, 1000)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bucket"), [(1, 0), (2, 1), (3, 2), (4, 2), (1023, 10), (1024, 10), (1025, 11)]
+)
+def test_an_execution_is_counted_in_the_bucket_of_its_size(rows: int, bucket: int):
+    """Edges are inclusive upper bounds; beyond the last one is a bucket more."""
+    block = Block.create(RPCS)
+    block.open_model("m", 1).executed(rows, 10, 20, 30)
+    totals = totals_of(block)
+    exact = [(rows, [1, 10, 20, 30])] if rows <= 1024 else []
+
+    assert totals.batch_histogram[bucket] == 1
+    assert sum(totals.batch_histogram) == 1
+    assert list(totals.exact_batches()) == exact
+
+
+@pytest.mark.parametrize("edge", range(len(layout.LATENCY_EDGES_NS)))
+@pytest.mark.parametrize("requests", [1, VECTORISE_FROM])
+def test_a_latency_on_an_edge_belongs_below_it(edge: int, requests: int):
+    """Prometheus' `le` is inclusive, in the loop and in the vectorised update alike."""
+    block = Block.create(RPCS)
+    limit_ns = layout.LATENCY_EDGES_NS[edge]
+    model = block.open_model("m", 1)
+    model.succeeded([limit_ns] * requests, 0, 0, 0)
+    model.succeeded([limit_ns + 1] * requests, 0, 0, 0)
+    buckets = totals_of(block).duration.buckets
+
+    assert buckets[edge] == requests
+    assert buckets[edge + 1] == requests
+
+
+NANOSECONDS = st.integers(0, 20_000_000_000)
+
+
+@given(st.lists(NANOSECONDS, min_size=VECTORISE_FROM, max_size=80), NANOSECONDS, NANOSECONDS)
+def test_the_vectorised_update_agrees_with_the_loop(queue_ns: Sequence[int], run_ns, encode_ns):
+    """A batch counts the same as its requests one by one."""
+    together, alone = Block.create([]), Block.create([])
+    together.open_model("m", 1).succeeded(queue_ns, 7, run_ns, encode_ns)
+    one_by_one = alone.open_model("m", 1)
+    for value_ns in queue_ns:
+        one_by_one.succeeded([value_ns], 7, run_ns, encode_ns)
+    left, right = totals_of(together), totals_of(alone)
+    for block in (together, alone):
+        os.close(block.fd)
+
+    assert left.requests == right.requests
+    assert words_of(left.duration) == words_of(right.duration)
+    for phase in Phase:
+        assert words_of(left.phase(phase)) == words_of(right.phase(phase))
+
+
+def test_the_phases_of_a_request_add_up_to_its_duration():
+    """Every member of a batch waits for the whole batch."""
+    block = Block.create(RPCS)
+    block.open_model("m", 1).succeeded([100, 300], 5, 50, 500)
+    totals = totals_of(block)
+
+    assert totals.duration.sum_ns == 100 + 300 + 2 * (5 + 50 + 500)
+    assert totals.duration.sum_ns == sum(totals.phase(phase).sum_ns for phase in Phase)
+
+
+def test_the_last_inference_is_a_date():
+    """Milliseconds since the epoch."""
+    block = Block.create(RPCS)
+    block.open_model("m", 1).succeeded([1], 0, 0, 0)
+
+    assert totals_of(block).last_inference_ms > 1_700_000_000_000
+
+
+def test_a_block_works_without_memfd(tmp_path):
+    """A plain file that is deleted at once does as well."""
+    path = tmp_path / "block"
+    path.touch()
+    fd = os.open(path, os.O_RDWR)
+    path.unlink()
+    block = counters.Block(fd, RPCS)
+    block.open_model("m", 1).executed(1, 0, 0, 0)
+
+    assert totals_of(Block(os.dup(fd), RPCS)).rows == 1
+
+
+def words_of(latency: Latency) -> tuple[list[int], int, int]:
+    """Return a histogram as values."""
+    return latency.buckets, latency.sum_ns, latency.count
