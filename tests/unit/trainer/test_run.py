@@ -33,6 +33,7 @@ def test_the_file_says_how_it_was_trained(content: bytes) -> None:
     recipe = json.loads(properties[run.TRAINING_KEY])
 
     assert set(recipe) == {"coverage", "fit", "model", "network"}
+    assert recipe["network"] == {"layers": ["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]}
     assert recipe["fit"] == {
         "epochs": 1000,
         "learning_rate": 0.02,

@@ -120,7 +120,9 @@ def _target(column: Column, values: Floats) -> v1.Target:
 
 def deciles(values: Floats) -> v1.Histogram:
     """Count `values` of shape (rows,) in up to ten bins that hold about as many rows each."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
+    # Rounded like the values: an edge that is a value must compare equal to it.
+    quantiles = np.quantile(values, np.linspace(0, 1, 11)).astype(np.float32)
+    edges = np.unique(quantiles).astype(np.float64)
     # side="left" makes the bins (low, high]; the minimum would fall before the first.
     bins = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
     counts = np.bincount(bins, minlength=len(edges) - 1)

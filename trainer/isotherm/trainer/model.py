@@ -31,8 +31,7 @@ def network(layers: Sequence[str], *, features: int, targets: int, seed: int) ->
     """Build the network with the initial weights of `seed`.
 
     Args:
-        layers: such as `["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]`; empty means one hidden
-            layer of 13 tanh units.
+        layers: such as `["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]`; empty means `seed_layers`.
         features: the width of its input.
         targets: the width of its output.
         seed: of the initial weights; the caller's random state is left alone.
@@ -40,16 +39,21 @@ def network(layers: Sequence[str], *, features: int, targets: int, seed: int) ->
     Raises:
         LayerError: a layer is unknown, or neighbouring layers differ in width.
     """
-    layers = layers or (
-        f"Linear({features}, {HIDDEN_WIDTH})",
-        "Tanh()",
-        f"Linear({HIDDEN_WIDTH}, {targets})",
-    )
+    layers = layers or seed_layers(features=features, targets=targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(*(_layer(text) for text in layers))
     check_widths(model, features=features, targets=targets)
     return model
+
+
+def seed_layers(*, features: int, targets: int) -> tuple[str, ...]:
+    """Return the seed's layers, one hidden layer of 13 tanh units, for a table's widths."""
+    return (
+        f"Linear({features}, {HIDDEN_WIDTH})",
+        "Tanh()",
+        f"Linear({HIDDEN_WIDTH}, {targets})",
+    )
 
 
 def affine(weight: Floats, bias: Floats) -> nn.Sequential:

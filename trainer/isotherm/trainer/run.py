@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from isotherm.trainer import contract, data, estimator, export, loop, parity, publish
+from isotherm.trainer import contract, data, estimator, export, loop, model, parity, publish
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.errors import ExportError, RepositoryError
 from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
+
+_log = logging.getLogger(__name__)
 
 # The recipe, so that a model file says how it was made. It names no file and no folder.
 TRAINING_KEY: Final = "isotherm.training"
@@ -39,6 +42,7 @@ def train(
     parity.runtime()
     publish.check_repository(config.repository)
     table = data.read(config.data)
+    _log.info("training %s on %d rows: %s", config.name, table.rows, recipe(table, config))
     fitted = estimator.fit(table, config, on_epoch)
     content, difference = build(fitted, config, created_at)
     path = publish.publish(content, config.repository, config.name)
@@ -55,7 +59,6 @@ def build(
     except ContractError as error:
         msg = f"{error}; train on fewer columns"
         raise ExportError(msg) from error
-    recipe = config.model_dump_json(include={"model", "coverage", "network", "fit"})
     content = export.to_onnx(
         fitted.served,
         name=config.name,
@@ -64,7 +67,7 @@ def build(
         output_names=(contract.PREDICTION, contract.LOWER, contract.UPPER),
         properties={
             METADATA_KEY: text,
-            TRAINING_KEY: json.dumps(json.loads(recipe), sort_keys=True),
+            TRAINING_KEY: json.dumps(recipe(fitted.table, config), sort_keys=True),
         },
     )
     table_x = fitted.table.x
@@ -76,6 +79,16 @@ def build(
         relative=described.golden.relative_tolerance,
     )
     return content, difference
+
+
+def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
+    """Return the settings that made the model, with the layers that the defaults stand for."""
+    resolved: dict[str, object] = config.model_dump(
+        mode="json", include={"model", "coverage", "network", "fit"}
+    )
+    widths = {"features": len(table.features), "targets": len(table.targets)}
+    resolved["network"] = {"layers": list(config.network.layers or model.seed_layers(**widths))}
+    return resolved
 
 
 def draw(published: Published, config: TrainConfig) -> list[Path]:
