@@ -60,7 +60,7 @@ dist: $(VENV)/.installed
 
 # core against aio under h2load; writes docs/performance.md.
 bench-transports: $(VENV)/.installed
-	$(BIN)/python tests/bench/transports.py
+	$(BIN)/python tests/bench/transports.py --write
 
 clean:
 	rm -rf build dist $(VENV) $(PROTO_VENV)

@@ -103,7 +103,7 @@ def test_a_request_larger_than_the_batch_limit_comes_back_whole(channel: grpc.Ch
 
 
 def test_messages_over_four_mebibytes_are_answered(channel: grpc.Channel) -> None:
-    """gRPC's default limit is lifted in both directions."""
+    """The default limit of gRPC is lifted in both directions."""
     x = np.zeros((1_500_000, 1), np.float32)
 
     response = call(channel, "ModelInfer", doubling(x), timeout=60)
@@ -112,7 +112,7 @@ def test_messages_over_four_mebibytes_are_answered(channel: grpc.Channel) -> Non
 
 
 def test_a_compressed_request_is_understood(channel: grpc.Channel) -> None:
-    """gzip is undone by the transport."""
+    """Compression is undone by the transport."""
     multicallable: Any = channel.unary_unary(
         "/inference.GRPCInferenceService/ModelInfer",
         request_serializer=pb.ModelInferRequest.SerializeToString,

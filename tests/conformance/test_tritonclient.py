@@ -65,7 +65,7 @@ def test_text_tensors(client: triton.InferenceServerClient) -> None:
 
     result = client.infer("text", [tensor("INPUT0", words, "BYTES")])
 
-    assert [["warm".encode()], ["köld".encode()]] == result.as_numpy("OUTPUT0").tolist()
+    assert [[b"warm"], ["köld".encode()]] == result.as_numpy("OUTPUT0").tolist()
 
 
 def test_compressed_requests(client: triton.InferenceServerClient) -> None:

@@ -1,0 +1,229 @@
+"""Transport core against transport aio under the same load, and core's memory over a long run.
+
+    python tests/bench/transports.py [--rounds 3] [--write]
+
+Needs `h2load` (Debian: nghttp2-client). The servers run one after the other on this machine, round
+by round, on fresh connections, so that noise hits both alike; medians and their ratio are what
+counts. `--write` puts the tables into docs/performance.md. A benchmark prints; it only insists that
+every request was answered, since a fast wrong answer is worth nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402  the repository's root must be importable first
+
+from tests.support import models  # noqa: E402
+from tests.support.rpc import infer_request  # noqa: E402
+from tests.support.server import Server, eventually, serving  # noqa: E402
+
+PAGE = ROOT / "docs" / "performance.md"
+MODEL = "mlp"
+OK = f'isotherm_requests_total{{code="OK",model="{MODEL}",version="1"}}'
+CPU = 'isotherm_worker_cpu_seconds_total{worker="0"}'
+RSS = 'isotherm_worker_resident_memory_bytes{worker="0"}'
+ROWS = f'isotherm_inferences_total{{model="{MODEL}",version="1"}}'
+EXECUTIONS = f'isotherm_executions_total{{model="{MODEL}",version="1"}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What h2load sends: requests in all, connections, streams a connection."""
+
+    requests: int
+    connections: int
+    streams: int
+
+
+BUSY = {"core": Load(60_000, 16, 4), "aio": Load(12_000, 16, 4)}
+ALONE = Load(3_000, 1, 1)
+LONG = Load(200_000, 16, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one load showed."""
+
+    per_second: float
+    mean_us: float
+    cpu_us: float
+    rows_per_batch: float
+
+
+def main() -> None:
+    """Measure, print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "models"
+        models.publish(repository, MODEL, models.mlp())
+        body = Path(folder) / "request"
+        body.write_bytes(grpc_frame())
+        busy, alone = measure(repository, body, arguments.rounds)
+        memory = measure_memory(repository, body)
+    text = report(busy, alone, memory, arguments.rounds)
+    print(text)
+    if arguments.write:
+        write(text)
+
+
+def measure(
+    repository: Path, body: Path, rounds: int
+) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
+    """Run the rounds, the transports in turn."""
+    busy: dict[str, list[Run]] = {"core": [], "aio": []}
+    alone: dict[str, list[Run]] = {"core": [], "aio": []}
+    for number in range(rounds):
+        for transport, runs in busy.items():
+            with serving(repository, "--transport", transport, "--log-level", "error") as server:
+                load(server, body, Load(2_000, 4, 4))
+                runs.append(load(server, body, BUSY[transport]))
+                alone[transport].append(load(server, body, ALONE))
+            print(f"round {number + 1}, {transport}: {runs[-1]}", file=sys.stderr)
+    return busy, alone
+
+
+def measure_memory(repository: Path, body: Path) -> tuple[float, float]:
+    """Return core's resident bytes after a warm-up, and after a long load on top of it."""
+    with serving(repository, "--transport", "core", "--log-level", "error") as server:
+        load(server, body, Load(20_000, 16, 4))
+        before = server.metric(RSS)
+        load(server, body, LONG)
+        return before, server.metric(RSS)
+
+
+def load(server: Server, body: Path, what: Load) -> Run:
+    """Send a load; every request must have been answered with OK, as the server itself counts."""
+    names = (OK, CPU, ROWS, EXECUTIONS)
+    before = [server.metric(name) for name in names]
+    output = subprocess.run(
+        [
+            "h2load",
+            *("-n", str(what.requests), "-c", str(what.connections), "-m", str(what.streams)),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)),
+            f"http://{server.address}/inference.GRPCInferenceService/ModelInfer",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    ).stdout
+    if f"{what.requests} succeeded, 0 failed, 0 errored, 0 timeout" not in output:
+        raise SystemExit(f"requests failed:\n{output}")
+    # HTTP says nothing of gRPC's status: only the server's own count does.
+    if not eventually(lambda: server.metric(OK) - before[0] == what.requests):
+        answered = server.metric(OK) - before[0]
+        raise SystemExit(f"{what.requests} requests were sent, {answered:.0f} answered with OK")
+    after = [server.metric(name) for name in names]
+    _, cpu_s, rows, executions = (new - old for new, old in zip(after, before, strict=True))
+    return Run(
+        per_second=float(found(r"finished in [^,]+, ([0-9.]+) req/s", output)),
+        mean_us=microseconds(found(r"time for request: +\S+ +\S+ +(\S+)", output)),
+        cpu_us=cpu_s / what.requests * 1e6,
+        rows_per_batch=rows / executions,
+    )
+
+
+def report(
+    busy: dict[str, list[Run]],
+    alone: dict[str, list[Run]],
+    memory: tuple[float, float],
+    rounds: int,
+) -> str:
+    """Return the tables in Markdown."""
+    ratios = [
+        core.per_second / aio.per_second
+        for core, aio in zip(busy["core"], busy["aio"], strict=True)
+    ]
+    before, after = (value / 2**20 for value in memory)
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("grpcio", "onnxruntime", "numpy")
+    )
+    rows = [row(transport, busy[transport], alone[transport]) for transport in busy]
+    lines = [
+        "One-row `ModelInfer` of a 1-13-1 network on "
+        f"{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}, {versions}; "
+        f"load from `h2load` on the same machine; medians of {rounds} interleaved rounds.",
+        "",
+        "| transport | requests/s, 16 x 4 | server CPU per request | rows per batch "
+        "| mean latency, 16 x 4 | mean latency, 1 x 1 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        f"`core` served {median(ratios):.1f} times the requests of `aio` (by round: "
+        f"{', '.join(f'{ratio:.1f}' for ratio in ratios)}); no request failed.",
+        "",
+        f"Memory of the worker on `core`: {before:.1f} MiB after 20 000 requests, {after:.1f} MiB "
+        f"after {LONG.requests} more.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def row(transport: str, busy: list[Run], alone: list[Run]) -> str:
+    """Return a transport's line of the table."""
+    cells = (
+        f"`{transport}`",
+        f"{median(run.per_second for run in busy):.0f}",
+        f"{median(run.cpu_us for run in busy):.0f} us",
+        f"{median(run.rows_per_batch for run in busy):.1f}",
+        f"{median(run.mean_us for run in busy):.0f} us",
+        f"{median(run.mean_us for run in alone):.0f} us",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def write(text: str) -> None:
+    """Replace the page's generated part."""
+    begin, end = "<!-- begin: transports -->\n", "<!-- end: transports -->"
+    page = PAGE.read_text()
+    head, rest = page.split(begin)
+    PAGE.write_text(head + begin + text + end + rest.split(end)[1])
+
+
+def grpc_frame() -> bytes:
+    """Return one request as gRPC puts it on the wire: flag, length, message."""
+    message = infer_request(MODEL, x=np.array([[0.5]], np.float32)).SerializeToString()
+    return struct.pack(">BI", 0, len(message)) + message
+
+
+def found(pattern: str, text: str) -> str:
+    """Return the first group of a pattern that must be in the text."""
+    match = re.search(pattern, text)
+    if match is None:
+        raise SystemExit(f"no {pattern!r} in:\n{text}")
+    return match[1]
+
+
+def microseconds(text: str) -> float:
+    """Read one of h2load's durations, such as 3.03ms."""
+    for unit, factor in (("us", 1.0), ("ms", 1e3), ("s", 1e6)):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * factor
+    raise SystemExit(f"'{text}' is no duration")
+
+
+def cpu_name() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    match = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

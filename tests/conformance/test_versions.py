@@ -1,0 +1,36 @@
+"""The conformance suite on the oldest and the newest grpcio and protobuf that we allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.environments import environment, pip, run
+
+TEST_TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout")
+OLDEST = (
+    "grpcio==1.71.2",
+    "grpcio-health-checking==1.71.2",
+    "grpcio-reflection==1.71.2",
+    "numpy==1.26.4",
+    "protobuf==5.29.*",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["oldest", "newest"])
+def test_the_suite_passes_on_both_transports(name: str) -> None:
+    """Everything but tritonclient's own tests, which pin grpcio and protobuf between the two."""
+    requirements = OLDEST if name == "oldest" else ("grpcio", "protobuf")
+    python = environment(name, "--editable", ".[server]", *requirements, *TEST_TOOLS)
+
+    versions = pip(python, "freeze")
+    output = run(
+        python,
+        *("-m", "pytest", "tests/conformance", "-m", "not slow", "-q"),
+        *("--ignore", "tests/conformance/test_tritonclient.py", "-p", "no:cacheprovider"),
+    )
+
+    assert ("grpcio==1.71.2" in versions) == (name == "oldest"), versions
+    assert " passed" in output
+    assert "failed" not in output
+    assert "skipped" not in output
