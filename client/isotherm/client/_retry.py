@@ -24,8 +24,8 @@ class Retry:
         budget: How many retries may be saved up for bad times, 1 to 1000.
     """
 
-    attempts: int = 3
-    initial_backoff_s: float = 0.05
+    attempts: int = 5
+    initial_backoff_s: float = 0.1
     max_backoff_s: float = 1.0
     multiplier: float = 2.0
     budget: int = 10

@@ -17,7 +17,7 @@ def test_the_policy_becomes_a_service_config():
     assert method["name"] == [{"service": "a.B"}]
     assert method["retryPolicy"] == {
         "maxAttempts": 4,
-        "initialBackoff": "0.050s",
+        "initialBackoff": "0.100s",
         "maxBackoff": "1.000s",
         "backoffMultiplier": 2.0,
         "retryableStatusCodes": ["UNAVAILABLE"],
