@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+
 from tests.deploy.places import MODELS
 from tests.deploy.processes import eventually, free_port, running, tool
 from tests.deploy.prometheus import Prometheus, command, configuration

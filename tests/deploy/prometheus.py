@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+
 from tests.deploy.places import PROMETHEUS_CONFIG, RULES
 
 Answer = dict[str, Any]

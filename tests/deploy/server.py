@@ -10,7 +10,6 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.deploy.processes import eventually
 
 from isotherm.v1.open_inference_pb2 import (
     ModelInferRequest,
@@ -18,6 +17,7 @@ from isotherm.v1.open_inference_pb2 import (
     ModelMetadataRequest,
     ModelMetadataResponse,
 )
+from tests.deploy.processes import eventually
 
 SERVICE = "/inference.GRPCInferenceService"
 MODEL = "thermometer"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import grpc
 import pytest
+
 from tests.deploy.manifests import container, flag, pod
 from tests.deploy.places import DOCKERFILE, KUSTOMIZE, MODELS, RENDERED
 from tests.deploy.processes import eventually, free_port, running

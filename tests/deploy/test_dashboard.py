@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+
 from tests.deploy.metric_names import documented_samples, selectors, used_names
 from tests.deploy.places import DASHBOARD, DEPLOY, ROOT
 from tests.deploy.processes import output

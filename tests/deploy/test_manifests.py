@@ -5,6 +5,7 @@ from itertools import pairwise
 import kubernetes_validate
 import pytest
 import yaml
+
 from tests.deploy.manifests import container, flag, objects, only, pod
 from tests.deploy.places import DOCKERFILE, KUSTOMIZE, RENDERED, ROOT
 from tests.deploy.processes import output, tool
@@ -204,6 +205,6 @@ def test_every_flag_of_the_manifests_has_a_value(rendering):
     args = container(rendering)["args"]
     flags = [(name, value) for name, value in pairwise(args) if name.startswith("--")]
 
-    assert "/models" == args[0]
+    assert args[0] == "/models"
     assert len(args) == 1 + 2 * len(flags)
     assert all(not value.startswith("--") for _, value in flags)

@@ -1,6 +1,7 @@
 """The small reader of PromQL that the other tests rely on."""
 
 import pytest
+
 from tests.deploy.metric_names import documented_families, selectors, used_names
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
 from tests.deploy.metric_names import documented_families
 from tests.deploy.processes import output, tool
 

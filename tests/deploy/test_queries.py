@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+
 from tests.deploy.places import DASHBOARD, RULES
 from tests.deploy.processes import eventually
 

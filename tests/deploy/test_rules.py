@@ -1,5 +1,6 @@
 import pytest
 import yaml
+
 from tests.deploy.metric_names import documented_samples, selectors, used_names
 from tests.deploy.places import METRICS_PAGE, PROMETHEUS_CONFIG, RULES, RULES_TEST
 from tests.deploy.processes import output, tool
