@@ -56,6 +56,19 @@ def test_pictures_are_drawn_and_named(inside: Path) -> None:
     assert all((inside / name).exists() for name in named)
 
 
+def test_pictures_stay_out_of_a_repository_that_is_the_working_directory(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server would take a folder of pictures for a model."""
+    (inside / "models").mkdir()
+    monkeypatch.chdir(inside / "models")
+
+    _, out, _ = _train("thermometer", "--repository", ".", "--epochs", "5", "--dpi", "20")
+
+    assert "plot ../plots/thermometer-1/loss.png" in out.splitlines()
+    assert [path.name for path in (inside / "models").iterdir()] == ["thermometer"]
+
+
 def test_the_losses_are_printed_as_the_seed_does() -> None:
     """At epoch 1 and at every multiple."""
     _, out, _ = _train("thermometer", "--epochs", "6", "--no-draw", "--log-every", "3")

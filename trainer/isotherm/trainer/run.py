@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,4 +108,6 @@ def draw(published: Published, config: TrainConfig) -> list[Path]:
 def _beside(repository: Path, path: Path) -> Path:
     """Return where a version's pictures go: inside the repository they would pass for a model."""
     version = path.parent
-    return repository.parent / "plots" / f"{version.parent.name}-{version.name}"
+    # `Path.parent` of `.` is `.` itself.
+    outside = Path(os.path.normpath(repository / os.pardir))
+    return outside / "plots" / f"{version.parent.name}-{version.name}"
