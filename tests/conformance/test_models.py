@@ -100,6 +100,7 @@ def test_a_plain_model_has_no_contract(channel: grpc.Channel) -> None:
 def statistics(channel: grpc.Channel, model: str) -> pb.ModelStatistics:
     """Return one model's statistics."""
     answer = call(channel, "ModelStatistics", pb.ModelStatisticsRequest(name=model))
+    stats: pb.ModelStatistics
     (stats,) = answer.model_stats
     return stats
 
