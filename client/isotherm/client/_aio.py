@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, cast, overload
@@ -180,7 +181,14 @@ class AsyncClient:
             self._channel = channel
 
     async def _send(self, call: Call, deadline: Deadline) -> Any:
+        self._conversations.check_open()
         try:
             return await self._stubs[call.method.path](call.request, timeout=deadline.left_s())
         except grpc.RpcError as exc:
             raise from_status(exc, target=self._conversations.target, model=call.model) from exc
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or not self._conversations.closed:
+                raise
+            # grpc.aio tells of a closed channel as if the caller's own task had been cancelled.
+            raise self._conversations.cut_off(call) from exc

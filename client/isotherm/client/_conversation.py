@@ -12,8 +12,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import grpc
+
 from isotherm.client import _messages, _methods
 from isotherm.client._errors import (
+    CallCancelledError,
     ClosedError,
     InvalidAnswerError,
     InvalidInputError,
@@ -77,10 +80,20 @@ class Conversations:
 
     def begin(self, timeout_s: float | None) -> Deadline:
         """Return the deadline of a new conversation; refuse one on a closed client."""
+        self.check_open()
+        return Deadline.after(self._timeout_s if timeout_s is None else timeout_s)
+
+    def check_open(self) -> None:
+        """Raise ClosedError after the client was closed."""
         if self.closed:
             msg = f"the client of {self.target} is closed"
             raise ClosedError(msg, target=self.target)
-        return Deadline.after(self._timeout_s if timeout_s is None else timeout_s)
+
+    def cut_off(self, call: Call) -> CallCancelledError:
+        """Return the error of a call that was in flight when the client was closed."""
+        msg = f"the client of {self.target} was closed during the call"
+        code = grpc.StatusCode.CANCELLED
+        return CallCancelledError(msg, model=call.model, target=self.target, code=code)
 
     def predict(
         self, model: str, x: Inputs, version: Version, outputs: str | Sequence[str] | None

@@ -168,6 +168,7 @@ class Client:
             return cast("Result", end.value)
 
     def _send(self, call: Call, deadline: Deadline) -> Any:
+        self._conversations.check_open()
         try:
             return self._stubs[call.method.path](call.request, timeout=deadline.left_s())
         except grpc.RpcError as exc:

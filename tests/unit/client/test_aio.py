@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from isotherm.client import (
     AsyncClient,
+    CallCancelledError,
     Client,
     ClosedError,
     DeadlineExceededError,
@@ -135,6 +136,26 @@ async def test_a_cancelled_task_ends_as_cancelled(aio, server):
     try:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        release.set()
+
+
+async def test_closing_ends_the_calls_in_flight(server):
+    """The caller of such a call was not cancelled itself, so it gets an error of ours."""
+    entered, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        release.wait()
+
+    server.delay = wait
+    client = AsyncClient(server.address)
+    task = asyncio.create_task(client.predict("plane", [[1, 2, 3]]))
+    await asyncio.to_thread(entered.wait)
+    try:
+        await client.close()
+        with pytest.raises(CallCancelledError):
             await task
     finally:
         release.set()

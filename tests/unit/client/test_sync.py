@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from isotherm.client import (
+    CallCancelledError,
     Client,
     ClosedError,
     DeadlineExceededError,
@@ -330,6 +331,27 @@ def test_the_health_of_an_unknown_model_is_not_found(client):
     """Not ready and not there are different answers."""
     with pytest.raises(NotFoundError):
         client.health("absent")
+
+
+def test_closing_ends_the_calls_in_flight(server):
+    """A call on another thread ends as cancelled."""
+    entered, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        release.wait()
+
+    server.delay = wait
+    client = Client(server.address)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.predict, "plane", [[1, 2, 3]])
+        entered.wait()
+        client.close()
+        try:
+            with pytest.raises(CallCancelledError):
+                call.result(10)
+        finally:
+            release.set()
 
 
 def test_a_closed_client_says_so(server):

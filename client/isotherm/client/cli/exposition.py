@@ -25,8 +25,8 @@ def fetch(port: int) -> str:
             msg = f"the metrics port {port} answered with status {response.status}"
             raise Failure(msg)
         return response.read().decode()
-    except http.client.HTTPException as error:
-        msg = f"the metrics port {port} speaks no HTTP: {error!r}"
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"the metrics port {port} does not answer: {error!r}"
         raise Failure(msg) from error
     finally:
         connection.close()

@@ -82,3 +82,9 @@ def test_a_port_that_answers_with_an_error_is_a_failure(http_port):
     """The status is in the sentence."""
     with pytest.raises(Failure, match=f"the metrics port {http_port} answered with status 503"):
         exposition.fetch(http_port)
+
+
+def test_a_port_where_nobody_answers_is_a_failure():
+    """The port is in the sentence."""
+    with pytest.raises(Failure, match="the metrics port 1 does not answer"):
+        exposition.fetch(1)

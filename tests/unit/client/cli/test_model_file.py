@@ -109,4 +109,4 @@ def test_no_bytes_make_it_fail_in_another_way(tmp_path_factory, data):
     try:
         assert isinstance(model_file.metadata(path), dict)
     except Failure as failure:
-        assert "not a complete ONNX file" in str(failure)  # noqa: PT017
+        assert "not a complete ONNX file" in str(failure)
