@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -137,7 +136,7 @@ def _provenance(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1
         rows=fitted.table.rows,
         seed=config.fit.seed,
         created_at=created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        git_commit=_git_commit(Path.cwd()),
+        git_commit=_git_commit(),
         package_versions=versions,
         leaderboard=_leaderboard(fitted),
     )
@@ -156,10 +155,10 @@ def _leaderboard(fitted: Fitted) -> Iterable[v1.Candidate]:
         )
 
 
-def _git_commit(folder: Path) -> str:
+def _git_commit() -> str:
     git = shutil.which("git")
     if git is None:
         return ""
-    command = [git, "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"]
+    command = [git, "rev-parse", "--verify", "--quiet", "HEAD"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return answer.stdout.strip() if answer.returncode == 0 else ""
