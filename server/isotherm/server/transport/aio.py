@@ -20,6 +20,7 @@ from isotherm.server.transport.call import (
     Stream,
     TransportConfig,
     Unary,
+    option_ms,
     shorten,
 )
 
@@ -89,7 +90,10 @@ class AioTransport:
     def _run_deferred(self) -> None:
         deferred, self._deferred = self._deferred, []
         for callback in deferred:
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: BLE001  one callback's fault must not take the next with it
+                _log.exception("this is a bug: a callback raised")
 
 
 class _Router(grpc.GenericRpcHandler):
@@ -267,7 +271,7 @@ def _server_options(config: TransportConfig) -> list[tuple[str, int]]:
     ]
     if config.max_connection_age_s:
         options += [
-            ("grpc.max_connection_age_ms", int(config.max_connection_age_s * 1000)),
-            ("grpc.max_connection_age_grace_ms", int(config.grace_s * 1000)),
+            ("grpc.max_connection_age_ms", option_ms(config.max_connection_age_s)),
+            ("grpc.max_connection_age_grace_ms", option_ms(config.grace_s)),
         ]
     return options

@@ -124,6 +124,11 @@ class Transport(Loop, Protocol):
         """Refuse new calls; let those in flight end within `grace_s`, then cancel the rest."""
 
 
+def option_ms(duration_s: float) -> int:
+    """Return a duration as a channel argument: core refuses what 32 bits cannot hold."""
+    return int(min(duration_s * 1000, (1 << 31) - 1))
+
+
 def shorten(details: str) -> str:
     """Cut an error text so that its trailer fits; never inside a character."""
     data = details.encode()

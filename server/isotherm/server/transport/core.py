@@ -35,6 +35,7 @@ from isotherm.server.transport.call import (
     Stream,
     TransportConfig,
     Unary,
+    option_ms,
     shorten,
 )
 
@@ -147,6 +148,10 @@ class CoreTransport:
         if self._stopping:
             return
         self._stopping = True
+        if not self._accepting:
+            # `listen` has failed: core refuses to close a listener that was never there.
+            self._listener_closed = True
+            return
         self._accepting = False
         self._outstanding += 1
         self._server.shutdown(self._queue, self._on_listener_closed)
@@ -317,8 +322,17 @@ class _CoreStream(_CoreCall):
             self._call, (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),), None
         )
         assert isinstance(method, Stream)  # noqa: S101  the transport chose this class by it
-        method.open(self)
+        try:
+            method.open(self)
+        except Exception:  # noqa: BLE001  one call's fault must not end the loop
+            _log.exception("%s failed", self.path)
+            self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
         self._receive()
+
+    def reply(self, message: bytes) -> None:
+        """Send one message and end with OK."""
+        self.send(message)
+        self.finish()
 
     def send(self, message: bytes) -> None:
         """Queue one message."""
@@ -478,8 +492,8 @@ def _server_options(config: TransportConfig) -> list[tuple[bytes, int]]:
     ]
     if config.max_connection_age_s:
         options += [
-            (b"grpc.max_connection_age_ms", int(config.max_connection_age_s * 1000)),
-            (b"grpc.max_connection_age_grace_ms", int(config.grace_s * 1000)),
+            (b"grpc.max_connection_age_ms", option_ms(config.max_connection_age_s)),
+            (b"grpc.max_connection_age_grace_ms", option_ms(config.grace_s)),
         ]
     return options
 
