@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from isotherm.server.control import DRAIN, SERVING, Line
+from isotherm.server.control import DRAIN, SERVING, Line, Message
 
 
 @pytest.fixture(name="ends")
@@ -68,7 +68,7 @@ def test_a_message_longer_than_one_read_arrives_whole(ends):
     """A configuration may be longer than a socket's buffer."""
     ours, line = ends
     ours.sendall(json.dumps({"kind": "x" * 100_000}).encode() + b"\n")
-    messages = []
+    messages: list[Message] | None = []
     while not messages:
         messages = line.read()
 
