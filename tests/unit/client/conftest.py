@@ -78,6 +78,8 @@ class LinearServer:
     typed: bool = False
     ready: bool = True
     delay: Callable[[], object] = lambda: None
+    # Names of the methods that this server does not have.
+    absent: set[str] = field(default_factory=set)
     # Names of the methods that were called.
     calls: list[str] = field(default_factory=list)
     requests: list[pb.ModelInferRequest] = field(default_factory=list)
@@ -101,6 +103,8 @@ class LinearServer:
 
         def called(request: Any, context: grpc.ServicerContext) -> Any:
             self.calls.append(name)
+            if name in self.absent:
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name}")
             return behaviour(request, context)
 
         return grpc.unary_unary_rpc_method_handler(

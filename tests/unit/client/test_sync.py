@@ -301,16 +301,22 @@ def test_a_contract_that_cannot_be_read_is_an_invalid_answer(client, server):
         client.contract("plane")
 
 
-def test_a_call_that_the_server_does_not_have_is_unsupported(client):
-    """An unknown method is UNIMPLEMENTED; for contracts that means there is none."""
-    from isotherm.client import _methods
-    from isotherm.client._conversation import Call, Deadline
+def test_a_call_that_the_server_does_not_have_is_unsupported(client, server):
+    """Not every server of the protocol has the extensions."""
+    server.absent = {"ModelConfig"}
 
-    method = _methods.Method("/other.Service/Call", bytes, bytes)
-    client._stubs[method.path] = client._channel.unary_unary(method.path, bytes, bytes)
+    with pytest.raises(UnsupportedError, match="unknown method ModelConfig"):
+        client.config("line")
 
-    with pytest.raises(UnsupportedError):
-        client._send(Call(method, b"", ""), Deadline.after(1))
+
+def test_a_server_that_has_no_configurations_has_no_contracts(client, server):
+    """What other servers lack is no failure of theirs."""
+    server.absent = {"ModelConfig"}
+
+    with pytest.raises(NoContractError, match="cannot send contracts") as caught:
+        client.contract("line")
+
+    assert isinstance(caught.value.__cause__, UnsupportedError)
 
 
 def test_metadata_configuration_and_health_are_answered(client, server):
