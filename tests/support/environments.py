@@ -24,7 +24,8 @@ def environment(name: str, *requirements: str) -> Path:
     )
     # The newest pip: the one that comes with Python may not know today's metadata.
     pip(python, "install", "--upgrade", "pip")
-    pip(python, "install", *requirements)
+    if requirements:
+        pip(python, "install", *requirements)
     stamp.write_text(wanted)
     return python
 

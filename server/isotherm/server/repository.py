@@ -100,13 +100,20 @@ class Repository:
 
 
 def scan(folder: Path) -> dict[str, Mapping[int, Path]]:
-    """Return the model files of a repository by name and version; files elsewhere are ignored."""
+    """Return the model files of a repository by name and version.
+
+    Files elsewhere are ignored, and so are hidden folders: publishers build new versions in them.
+    """
     if not folder.is_dir():
         kind = "not a folder" if folder.exists() else "not there"
         expected = f"<model>/<version>/{MODEL_FILE}"
         msg = f"the model repository {folder} is {kind}; expected a folder of {expected}"
         raise RepositoryError(msg)
-    found = {model.name: _versions(model) for model in sorted(folder.iterdir()) if model.is_dir()}
+    found = {
+        model.name: _versions(model)
+        for model in sorted(folder.iterdir())
+        if model.is_dir() and not model.name.startswith(".")
+    }
     models = {name: versions for name, versions in found.items() if versions}
     if not models:
         msg = f"the model repository {folder} holds no <model>/<version>/{MODEL_FILE}"
