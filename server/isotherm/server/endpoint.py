@@ -16,6 +16,8 @@ from isotherm.server.errors import PortError
 
 _log = logging.getLogger(__name__)
 
+# How long `close` may wait for the thread to notice.
+_POLL_S: Final = 0.1
 _TEXT: Final = "text/plain; charset=utf-8"
 
 # (status, content type, body), given the Accept header.
@@ -55,7 +57,7 @@ class Endpoint:
             raise PortError(msg) from error
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics", daemon=True
+            target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )
 
     def start(self) -> None:
