@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isotherm.client import Client
+from isotherm.client import Client, Prediction
 from isotherm.trainer import config, run
 from tests.support.server import Server, serving
 
@@ -59,6 +59,7 @@ def test_the_served_answer_is_torch_s(
 
     with Client(trained_server.address) as client:
         served = client.predict(kind, FAHRENHEIT)
+    assert isinstance(served, Prediction)
     with torch.no_grad():
         expected, lower, upper = (
             answer.numpy() for answer in published[kind].fitted.served(torch.tensor(FAHRENHEIT))
@@ -75,8 +76,8 @@ def test_the_served_line_is_the_closed_form(
     """Slope 5.3677 and intercept -17.3048 a tenth of a reading, mean squared error 2.928."""
     table = published["line"].fitted.table
     with Client(trained_server.address) as client:
-        zero, ten = np.ravel(client.predict("line", [0.0, 10.0]).y)
-        residuals = client.predict("line", table.x).y - table.y
+        zero, ten = np.ravel(client.predict("line", [0.0, 10.0], outputs="y"))
+        residuals = client.predict("line", table.x, outputs="y") - table.y
 
     assert (5.3677, -17.3048) == (round(float(ten - zero), 4), round(float(zero), 4))
     assert round(float(np.mean(residuals**2)), 3) == 2.928
