@@ -19,7 +19,7 @@ from isotherm.server.placement import (
     measure,
     provider_name,
 )
-from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec
+from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec, reason
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
 
@@ -70,7 +70,7 @@ class Loader:
             contract = contracts.loads(contract_json) if contract_json else None
             if contract is not None:
                 check_contract(contract, session)
-            cost = measure(session, self._max_batch_size)
+            cost = _measure(session, self._max_batch_size)
             if contract is not None:
                 check_golden_rows(contract, session)
         except (LoadError, contracts.ContractError) as error:
@@ -150,6 +150,14 @@ def _check_tensor(
             f"[-1, {width}]; the graph has {spec.datatype} {list(spec.shape)}"
         )
         raise LoadError(msg)
+
+
+def _measure(session: Session, max_batch_size: int) -> Cost:
+    try:
+        return measure(session, max_batch_size)
+    except Exception as error:
+        msg = f"the model fails on rows of zeros: {reason(error)}"
+        raise LoadError(msg) from error
 
 
 def _read(path: Path) -> bytes:

@@ -66,7 +66,7 @@ class Session:
                 data, _options(folder), providers=[(name, dict(o)) for name, o in providers]
             )
         except Exception as error:
-            raise LoadError(_reason(error)) from error
+            raise LoadError(reason(error)) from error
         # Without this a failed run is silently repeated on the CPU.
         self._session.disable_fallback()
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
@@ -123,7 +123,8 @@ def _decode_text(array: Array) -> Array:
     ).reshape(array.shape)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what the runtime says was wrong, in one line and without its prefixes."""
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed: ..." and more lines.
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return first_line.rpartition(" : ")[2].strip()

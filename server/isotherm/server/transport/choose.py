@@ -40,7 +40,7 @@ def choose_transport(
         from isotherm.server.transport.core import CoreTransport
 
         return "core", CoreTransport(observe, config)
-    except (AttributeError, ImportError, RuntimeError, TypeError) as error:
+    except (AttributeError, ImportError, OSError, RuntimeError, TypeError) as error:
         if name == "core":
             raise
         _log.warning(
