@@ -33,6 +33,10 @@ class Serving:
         """Return a caller of bytes."""
         return self.channel.unary_unary(path)
 
+    def stream(self, path: str) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+        """Return a caller of many messages each way."""
+        return self.channel.stream_stream(path)
+
     def call(self, path: str, message: bytes = b"") -> bytes:
         """Call a unary method."""
         return self.unary(path)(message, timeout=PATIENCE_S)
@@ -41,6 +45,13 @@ class Serving:
         """Call a unary method that fails; return its error."""
         future = self.unary(path).future(message, timeout=PATIENCE_S)
         error = future.exception()
+        assert isinstance(error, grpc.Call)
+        return error
+
+    def first_error(self, path: str) -> grpc.Call:
+        """Call a method until a call fails, as it does some moments after a stop."""
+        while (error := self.unary(path).future(b"", timeout=PATIENCE_S).exception()) is None:
+            pass
         assert isinstance(error, grpc.Call)
         return error
 

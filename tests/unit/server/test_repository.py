@@ -1,0 +1,207 @@
+"""The model repository on disk: what is found, what is ignored, what is chosen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from isotherm.server.config import ServerConfig
+from isotherm.server.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    RepositoryError,
+    UnavailableError,
+)
+from isotherm.server.layout import ModelState
+from isotherm.server.loader import Loader
+from isotherm.server.repository import Entry, Repository, scan
+from tests.support import models
+
+
+def put(folder: Path, *places: str) -> None:
+    """Make empty files in a repository."""
+    for place in places:
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def loaded(folder: Path) -> tuple[Repository, list[Entry]]:
+    """Load a repository on the CPU."""
+    repository = Repository(folder)
+    entries = list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
+    return repository, entries
+
+
+@pytest.fixture(name="repository", scope="module")
+def _repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A good model in two versions, and one that cannot be loaded."""
+    folder = tmp_path_factory.mktemp("repository")
+    for version in (2, 10):
+        models.publish(folder, "good", models.doubling(), version)
+    put(folder, "bad/4/model.onnx")
+    return loaded(folder)[0]
+
+
+def test_versions_are_found_by_name_and_number(tmp_path: Path):
+    """Names in order, files where Triton expects them."""
+    put(tmp_path, "b/1/model.onnx", "a/10/model.onnx", "a/9/model.onnx")
+    found = scan(tmp_path)
+
+    assert list(found) == ["a", "b"]
+    assert dict(found["a"]) == {n: tmp_path / "a" / str(n) / "model.onnx" for n in (9, 10)}
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "README.md",
+        "m/README.md",
+        "m/config.pbtxt",
+        "m/2/model.plan",
+        "m/0/model.onnx",
+        "m/01/model.onnx",
+        "m/-1/model.onnx",
+        "m/v2/model.onnx",
+        "m/2.0/model.onnx",
+        "m/²/model.onnx",
+        "m/٢/model.onnx",
+        "m/ 2/model.onnx",
+        "m/1_0/model.onnx",
+        "m/9999999999999999999/model.onnx",
+        "m/.tmp-2/model.onnx",
+        "m/2/model.onnx/model.onnx",
+        "model.onnx",
+    ],
+)
+def test_what_is_no_version_is_ignored(tmp_path: Path, junk: str):
+    """Only positive integers, written plainly, that hold a model's file."""
+    put(tmp_path, "m/1/model.onnx", junk)
+
+    assert {name: list(versions) for name, versions in scan(tmp_path).items()} == {"m": [1]}
+
+
+def test_a_folder_without_a_version_is_ignored_with_a_warning(tmp_path: Path, caplog):
+    """It is most likely a mistake."""
+    put(tmp_path, "good/1/model.onnx", "empty/notes.txt")
+
+    assert list(scan(tmp_path)) == ["good"]
+    assert f"ignoring {tmp_path / 'empty'}: it holds no <version>/model.onnx" in caplog.text
+
+
+def test_a_folder_that_is_a_link_is_followed(tmp_path: Path):
+    """Kubernetes mounts by links."""
+    put(tmp_path, "real/m/1/model.onnx")
+    (tmp_path / "repository").symlink_to(tmp_path / "real")
+
+    assert list(scan(tmp_path / "repository")) == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("nowhere", "is not there; expected a folder of <model>/<version>/model.onnx"),
+        ("file", "is not a folder; expected a folder of <model>/<version>/model.onnx"),
+        ("empty", "holds no <model>/<version>/model.onnx"),
+    ],
+)
+def test_a_folder_that_holds_no_model_is_an_error(tmp_path: Path, place: str, message: str):
+    """The text names it and says what was expected."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RepositoryError) as error:
+        scan(tmp_path / place)
+
+    assert str(error.value) == f"the model repository {tmp_path / place} {message}"
+
+
+def test_the_latest_version_is_loaded_and_a_bad_one_says_why(tmp_path: Path):
+    """Ten comes after nine; the others are left alone."""
+    for version in (9, 10):
+        models.publish(tmp_path, "good", models.doubling(), version)
+    put(tmp_path, "bad/1/model.onnx")
+    repository, entries = loaded(tmp_path)
+    bad, good = entries
+
+    assert (good.name, good.version, good.state) == ("good", 10, ModelState.READY)
+    assert good.model is not None
+    assert good.reason == ""
+    assert (bad.name, bad.version, bad.state) == ("bad", 1, ModelState.UNAVAILABLE)
+    assert bad.model is None
+    assert bad.reason.startswith(str(tmp_path / "bad" / "1" / "model.onnx"))
+    assert list(repository.entries()) == entries
+    assert not repository.ready
+
+
+def test_a_repository_is_ready_when_every_version_is(tmp_path: Path):
+    """Here the only one."""
+    models.publish(tmp_path, "good", models.doubling())
+    repository, _ = loaded(tmp_path)
+
+    assert repository.ready
+
+
+def test_a_bad_latest_version_does_not_give_way_to_an_older_one(tmp_path: Path):
+    """What serves must be what was published last, or nothing."""
+    models.publish(tmp_path, "m", models.doubling(), 1)
+    put(tmp_path, "m/2/model.onnx")
+    _, (entry,) = loaded(tmp_path)
+
+    assert (entry.version, entry.state) == (2, ModelState.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("version", ["", "10", "010"])
+def test_a_version_is_found(repository: Repository, version: str):
+    """No version means the newest."""
+    assert repository.find("good", version).version == 10
+    assert repository.get("good", version).version == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [
+        ("other", "", "Request for unknown model: 'other' is not found"),
+        ("", "", "Request for unknown model: '' is not found"),
+        ("good", "2", "Request for unknown model: 'good' version 2 is not found, served: 10"),
+        ("good", "0", "Request for unknown model: 'good' version 0 is not found, served: 10"),
+    ],
+)
+def test_an_unknown_model_or_version_is_not_found(
+    repository: Repository, name: str, version: str, message: str
+):
+    """The text says what is served instead."""
+    with pytest.raises(NotFoundError) as error:
+        repository.find(name, version)
+
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("version", ["abc", "-1", "1.0", " 1", "1 ", "1_0", "²", "٢", "9" * 19])
+def test_what_is_no_version_is_the_callers_mistake(repository: Repository, version: str):
+    """Python's int() would take some of them."""
+    with pytest.raises(InvalidRequestError) as error:
+        repository.find("good", version)
+
+    assert str(error.value) == (
+        f"'{version}' is not a version of model 'good': expected a positive integer"
+    )
+
+
+@pytest.mark.parametrize("version", ["", "4"])
+def test_a_version_that_could_not_be_loaded_is_unavailable(repository: Repository, version: str):
+    """It is known, and its reason is told."""
+    with pytest.raises(UnavailableError, match="'bad' version 4 is not at ready state: "):
+        repository.get("bad", version)
+
+    assert repository.find("bad", version).state is ModelState.UNAVAILABLE
+
+
+def test_a_loaded_model_serves_on_when_its_file_is_gone(tmp_path: Path):
+    """Everything was read at the start."""
+    models.publish(tmp_path, "m", models.doubling())
+    repository, _ = loaded(tmp_path)
+    shutil.rmtree(tmp_path / "m")
+
+    assert repository.get("m", "1").version == 1
