@@ -59,6 +59,12 @@ class Store(NamedTuple):
         with running([*run, *options, image, *arguments], self.folder / f"{name}.log") as process:
             yield process
 
+    def remove(self) -> None:
+        """Let go of the folder: buildah leaves its layers mounted."""
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for path in reversed([path for path in mounted if path.startswith(f"{self.folder}/")]):
+            output(["umount", path])
+
     def log(self, name: str) -> str:
         """What a container printed."""
         return (self.folder / f"{name}.log").read_text()

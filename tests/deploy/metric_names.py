@@ -9,6 +9,7 @@ from tests.deploy.places import METRICS_PAGE
 _ROW = re.compile(
     r"^\| `(?P<name>\w+)` \| (?P<type>counter|gauge|histogram) \|(?P<labels>[^|]*)\|", re.MULTILINE
 )
+_LIST = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<label>\w+)` \| (?P<values>[^|]*)\|$", re.MULTILINE)
 _HISTOGRAM_SAMPLES = ("_bucket", "_count", "_sum")
 _WORDS = {"and", "bool", "by", "group_left", "group_right", "ignoring", "offset", "on", "or"}
 _WORDS |= {"inf", "nan", "unless", "without"}
@@ -48,6 +49,12 @@ def documented_samples() -> dict[str, frozenset[str]]:
         for family in documented_families()
         for name, labels in family.samples().items()
     }
+
+
+def documented_values() -> dict[tuple[str, str], set[str]]:
+    """The closed lists of the page: the values of a family's label."""
+    rows = _LIST.finditer(METRICS_PAGE.read_text())
+    return {(row["name"], row["label"]): set(re.findall(r"`(\w+)`", row["values"])) for row in rows}
 
 
 def used_names(expr: str) -> set[str]:

@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -79,15 +78,15 @@ def test_the_build_context_is_what_the_wheel_is_made_of():
 def _store():
     """A store with the images of the server and of the demo, removed in the end."""
     tool("runc", "Debian's runc")
-    with tempfile.TemporaryDirectory(
-        prefix="isotherm-images-", ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="isotherm-images-") as folder:
         store = Store(Path(folder))
-        store.make_base()
-        store.build(IMAGE)
-        store.build(DEMO, target="demo")
-        yield store
-        shutil.rmtree(store.folder / "root", ignore_errors=True)
+        try:
+            store.make_base()
+            store.build(IMAGE)
+            store.build(DEMO, target="demo")
+            yield store
+        finally:
+            store.remove()
 
 
 @pytest.fixture(name="address")
