@@ -87,7 +87,8 @@ def overview() -> Panels:
         Frame(
             "Calls by method", "Calls per second of every gRPC service, health included.", "reqps"
         ),
-        Query(total(calls, "grpc_method, grpc_code"), "{{grpc_method}} {{grpc_code}}"),
+        # Every method has a series from the start; only those that are called are of interest.
+        Query(f"{total(calls, 'grpc_method, grpc_code')} > 0", "{{grpc_method}} {{grpc_code}}"),
     )
     yield listing(
         Frame("Versions", "The versions of Isotherm that run, and on how many servers.", "short"),

@@ -2,12 +2,12 @@
 
 import json
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from tests.deploy.pages import page
 from tests.deploy.places import PROMETHEUS_CONFIG, RULES
 
 Answer = dict[str, Any]
@@ -20,10 +20,10 @@ class Prometheus(NamedTuple):
 
     def get(self, path: str, **parameters: str) -> Any:
         """The `data` of an answer."""
-        query = urllib.parse.urlencode(parameters)
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{query}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["data"]
+        status, body = page(self.port, f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        answer = json.loads(body)
+        assert status == 200, answer
+        return answer["data"]
 
     def query(self, expr: str) -> list[Answer]:
         """The series that an expression yields now."""
@@ -32,8 +32,7 @@ class Prometheus(NamedTuple):
 
     def ready(self) -> bool:
         """Whether it answers queries."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
+        return page(self.port, "/-/ready")[0] == 200
 
 
 def configuration(folder: Path, metrics_port: int) -> Path:

@@ -1,8 +1,6 @@
 """A running server as the tests see it: its ports, its pages, its gRPC methods."""
 
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from isotherm.v1.open_inference_pb2 import (
     ModelMetadataRequest,
     ModelMetadataResponse,
 )
+from tests.deploy.pages import page
 from tests.deploy.processes import eventually
 
 SERVICE = "/inference.GRPCInferenceService"
@@ -36,13 +35,7 @@ class Address(NamedTuple):
 
     def page(self, path: str) -> tuple[int, str]:
         """Status and body of a page on the metrics port."""
-        url = f"http://127.0.0.1:{self.metrics_port}{path}"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return refusal.code, refusal.read().decode()
+        return page(self.metrics_port, path)
 
     def ready(self) -> bool:
         """Whether the server says that it is."""

@@ -17,7 +17,7 @@ RECORDED = [rule["record"] for rule in RULE_LIST if "record" in rule]
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULE_LIST if "alert" in rule}
 BOARD = json.loads(DASHBOARD.read_text())
 QUERIES = {
-    f"{panel['title']} {target['refId']}": target["expr"]
+    f"{panel['id']} {panel['title']} {target['refId']}": target["expr"]
     for panel in BOARD["panels"]
     for target in panel.get("targets", ())
 }
