@@ -51,7 +51,7 @@ class FakeLoop:
         self.posted.get(timeout=30)()
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeCall:
     """A unary or streaming call that remembers what was done to it."""
 
@@ -60,9 +60,11 @@ class FakeCall:
     cancelled: bool = False
     sent: list[bytes] = field(default_factory=list)
     status: tuple[StatusCode, str, Metadata] | None = None
-    on_message: Callable[[bytes], None] = lambda _message: None
-    on_half_close: Callable[[], None] = lambda: None
-    on_close: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.on_message: Callable[[bytes], None] = lambda _message: None
+        self.on_half_close: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], None] = lambda: None
 
     def reply(self, message: bytes) -> None:
         if self.status is None:

@@ -19,6 +19,7 @@ from isotherm.server.transport.call import Call, StatusCode, Stream, StreamCall,
 LIVENESS: Final = "liveness"
 CHECK: Final = "/grpc.health.v1.Health/Check"
 WATCH: Final = "/grpc.health.v1.Health/Watch"
+_STOPPING: Final = "the server is stopping"
 
 
 class HealthService:
@@ -28,6 +29,7 @@ class HealthService:
         self._servicer = HealthServicer()
         self._statuses: dict[str, bool] = {}
         self._watches: set[StreamCall] = set()
+        self._closed = False
         self.set("", serving=False)
         self.set(LIVENESS, serving=True)
 
@@ -45,8 +47,9 @@ class HealthService:
 
     def close(self) -> None:
         """End the watches: an open stream would hold the server's stop for its whole grace."""
+        self._closed = True
         for call in tuple(self._watches):
-            call.fail(StatusCode.UNAVAILABLE, "the server is stopping")
+            call.fail(StatusCode.UNAVAILABLE, _STOPPING)
 
     def _check(self, call: Call, message: bytes) -> None:
         request = _parse(call, message)
@@ -58,15 +61,23 @@ class HealthService:
             call.reply(response.SerializeToString())
 
     def _watch(self, call: StreamCall) -> None:
+        if self._closed:
+            call.fail(StatusCode.UNAVAILABLE, _STOPPING)
+            return
+        self._watches.add(call)
         context = _Context(call)
+
+        def send(update: health_pb2.HealthCheckResponse | None) -> None:
+            # The servicer's last word, once the call is over, is None.
+            if update is not None:
+                call.send(update.SerializeToString())
 
         def start(message: bytes) -> None:
             request = _parse(call, message)
             if request is not None:
-                self._watches.add(call)
                 # The third argument is what makes it return at once; the stubs leave it out.
                 watch = cast("Callable[..., None]", self._servicer.Watch)
-                watch(request, context, lambda update: call.send(update.SerializeToString()))
+                watch(request, context, send)
 
         def close() -> None:
             self._watches.discard(call)
