@@ -166,7 +166,7 @@ def test_a_contract_without_golden_rows_is_not_proved(load):
         (
             {},
             models.mlp((1, 2)),
-            "the contract has 1 targets, so output 'y' must be FP32 of shape [-1, 1]; "
+            "the contract has 1 target columns, so output 'y' must be FP32 of shape [-1, 1]; "
             "the graph has FP32 [-1, 2]",
         ),
         (

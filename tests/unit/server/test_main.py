@@ -1,0 +1,58 @@
+"""`isotherm serve`: what is wrong is said in one sentence before anything starts."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from typer.testing import CliRunner
+
+from isotherm.server.__main__ import app, serve
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Return exit status and standard error."""
+    result = CliRunner().invoke(app, ["models", *arguments])
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workers", "0"), "workers is 0, expected 1 or more"),
+        (("--max-batch-size", "0"), "max_batch_size is 0, expected 1 or more"),
+        (("--grace", "nan"), "grace_s is nan, expected 0 or more"),
+        (
+            ("--grpc-port", "9000", "--metrics-port", "9000"),
+            "grpc_port and metrics_port are both 9000: give each its own",
+        ),
+        (
+            ("--log-level", "loud"),
+            "--log-level is 'loud', expected one of debug, info, warning, error",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_work_is_one_sentence(arguments: tuple[str, ...], message: str):
+    """And the status is 1; nothing was started."""
+    assert run(*arguments) == (1, f"isotherm serve: {message}\n")
+
+
+def test_a_choice_that_there_is_not_is_a_usage_error():
+    """The status that shells know for it."""
+    status, text = run("--provider", "tpu")
+
+    assert status == 2
+    assert "tpu" in text
+
+
+def test_every_flag_can_be_set_by_the_environment():
+    """Named after the flag."""
+    options = {
+        name: parameter.annotation
+        for name, parameter in inspect.signature(serve).parameters.items()
+    }
+    del options["repository"]
+
+    assert all(
+        f'envvar="ISOTHERM_{name.upper()}"' in annotation for name, annotation in options.items()
+    )
