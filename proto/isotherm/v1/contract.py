@@ -52,6 +52,11 @@ def check(contract: Contract) -> None:
         raise ContractError(msg)
 
 
+def prediction_width(contract: Contract) -> int:
+    """Return the columns of the prediction tensor: one a number, one a class of a label."""
+    return sum(len(target.classes) or 1 for target in contract.targets)
+
+
 def _check_size(text: str) -> None:
     size = len(text.encode())
     if size > MAX_CONTRACT_BYTES:
@@ -73,6 +78,7 @@ def _problems(contract: Contract) -> Iterator[str]:
         yield "tensors.input and tensors.prediction must name tensors of the graph"
     yield from _column_problems("feature", contract.features)
     yield from _column_problems("target", contract.targets)
+    yield from _class_problems(contract)
     yield from _golden_problems(contract)
     yield from _interval_problems(contract)
 
@@ -93,12 +99,23 @@ def _column_problems(kind: str, columns: Iterable[Feature | Target]) -> Iterator
             yield f"the decile edges of {kind} '{column.name}' do not rise"
 
 
+def _class_problems(contract: Contract) -> Iterator[str]:
+    for target in contract.targets:
+        if len(target.classes) == 1:
+            yield f"target '{target.name}' has one class, expected none or two and more"
+        if len(set(target.classes)) != len(target.classes):
+            yield f"target '{target.name}' has a class twice"
+        if target.classes and contract.HasField("interval"):
+            yield f"target '{target.name}' has classes, and an interval is for numbers"
+
+
 def _golden_problems(contract: Contract) -> Iterator[str]:
     golden = contract.golden
     if golden.rows > MAX_GOLDEN_ROWS:
         yield f"it has {golden.rows} golden rows, at most {MAX_GOLDEN_ROWS} are allowed"
-    for part, columns in (("inputs", contract.features), ("outputs", contract.targets)):
-        found, expected = len(getattr(golden, part)), golden.rows * len(columns)
+    widths = {"inputs": len(contract.features), "outputs": prediction_width(contract)}
+    for part, width in widths.items():
+        found, expected = len(getattr(golden, part)), golden.rows * width
         if found != expected:
             yield f"golden.{part} has {found} numbers, {golden.rows} rows need {expected}"
     if not all(map(math.isfinite, golden.outputs)):

@@ -114,9 +114,9 @@ class Tensors(google.protobuf.message.Message):
     input: builtins.str
     """Shape [batch, features]."""
     prediction: builtins.str
-    """Shape [batch, targets]."""
+    """Shape [batch, columns]: one column a numeric target, one a class of the others."""
     lower: builtins.str
-    """Shapes [batch, targets]; empty without a prediction interval."""
+    """Shapes [batch, columns]; empty without a prediction interval."""
     upper: builtins.str
     def __init__(
         self,
@@ -188,6 +188,7 @@ class Target(google.protobuf.message.Message):
     MEAN_FIELD_NUMBER: builtins.int
     STANDARD_DEVIATION_FIELD_NUMBER: builtins.int
     DECILES_FIELD_NUMBER: builtins.int
+    CLASSES_FIELD_NUMBER: builtins.int
     name: builtins.str
     unit: builtins.str
     datatype: builtins.str
@@ -197,6 +198,12 @@ class Target(google.protobuf.message.Message):
     standard_deviation: builtins.float
     @property
     def deciles(self) -> Global___Histogram: ...
+    @property
+    def classes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Labels of a classification, in the order of the prediction's columns, which are probabilities.
+        Empty for a number, which has one column.
+        """
+
     def __init__(
         self,
         *,
@@ -208,9 +215,10 @@ class Target(google.protobuf.message.Message):
         mean: builtins.float = ...,
         standard_deviation: builtins.float = ...,
         deciles: Global___Histogram | None = ...,
+        classes: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deciles", b"deciles"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["classes", b"classes", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
 
 Global___Target: typing_extensions.TypeAlias = Target
 
@@ -259,7 +267,7 @@ class Golden(google.protobuf.message.Message):
 
     @property
     def outputs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
-        """Row-major [rows, targets], as torch computed them."""
+        """Row-major [rows, columns of the prediction], as torch computed them."""
 
     def __init__(
         self,
@@ -331,6 +339,7 @@ class Provenance(google.protobuf.message.Message):
     GIT_COMMIT_FIELD_NUMBER: builtins.int
     PACKAGE_VERSIONS_FIELD_NUMBER: builtins.int
     LEADERBOARD_FIELD_NUMBER: builtins.int
+    ERROR_METRIC_FIELD_NUMBER: builtins.int
     data_sha256: builtins.str
     """Of the training table's bytes as read, in hexadecimal."""
     rows: builtins.int
@@ -339,6 +348,8 @@ class Provenance(google.protobuf.message.Message):
     """RFC 3339, UTC."""
     git_commit: builtins.str
     """Commit of the working directory the training ran in, if any."""
+    error_metric: builtins.str
+    """How the leaderboard's errors are measured: "RMSE" (in the first target's unit) or "log loss"."""
     @property
     def package_versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     @property
@@ -353,27 +364,29 @@ class Provenance(google.protobuf.message.Message):
         git_commit: builtins.str = ...,
         package_versions: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         leaderboard: collections.abc.Iterable[Global___Candidate] | None = ...,
+        error_metric: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_sha256", b"data_sha256", "git_commit", b"git_commit", "leaderboard", b"leaderboard", "package_versions", b"package_versions", "rows", b"rows", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_sha256", b"data_sha256", "error_metric", b"error_metric", "git_commit", b"git_commit", "leaderboard", b"leaderboard", "package_versions", b"package_versions", "rows", b"rows", "seed", b"seed"]) -> None: ...
 
 Global___Provenance: typing_extensions.TypeAlias = Provenance
 
 @typing.final
 class Candidate(google.protobuf.message.Message):
-    """One model that was compared. Errors are in the first target's unit."""
+    """One model that was compared."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
-    CROSS_VALIDATION_RMSE_FIELD_NUMBER: builtins.int
-    TRAINING_RMSE_FIELD_NUMBER: builtins.int
+    CROSS_VALIDATION_ERROR_FIELD_NUMBER: builtins.int
+    TRAINING_ERROR_FIELD_NUMBER: builtins.int
     CROSS_VALIDATION_FIELD_NUMBER: builtins.int
     CHOSEN_FIELD_NUMBER: builtins.int
     name: builtins.str
     parameters: builtins.int
-    cross_validation_rmse: builtins.float
-    training_rmse: builtins.float
+    cross_validation_error: builtins.float
+    """Errors by the metric of the provenance, lower being better."""
+    training_error: builtins.float
     cross_validation: builtins.str
     """How the cross-validation was made, such as "leave-one-out"."""
     chosen: builtins.bool
@@ -383,11 +396,11 @@ class Candidate(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         parameters: builtins.int = ...,
-        cross_validation_rmse: builtins.float = ...,
-        training_rmse: builtins.float = ...,
+        cross_validation_error: builtins.float = ...,
+        training_error: builtins.float = ...,
         cross_validation: builtins.str = ...,
         chosen: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chosen", b"chosen", "cross_validation", b"cross_validation", "cross_validation_rmse", b"cross_validation_rmse", "name", b"name", "parameters", b"parameters", "training_rmse", b"training_rmse"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chosen", b"chosen", "cross_validation", b"cross_validation", "cross_validation_error", b"cross_validation_error", "name", b"name", "parameters", b"parameters", "training_error", b"training_error"]) -> None: ...
 
 Global___Candidate: typing_extensions.TypeAlias = Candidate

@@ -98,7 +98,8 @@ def check_contract(contract: Contract, session: Session) -> None:
     _check_tensor("input", tensors.input, inputs, len(contract.features), "features")
     for name in (tensors.prediction, tensors.lower, tensors.upper):
         if name:
-            _check_tensor("output", name, outputs, len(contract.targets), "targets")
+            width = contracts.prediction_width(contract)
+            _check_tensor("output", name, outputs, width, "target columns")
     if set(inputs) != {tensors.input}:
         msg = f"the contract knows the input '{tensors.input}', the graph has {', '.join(inputs)}"
         raise LoadError(msg)
@@ -131,9 +132,17 @@ def _golden_difference(
     )
     return (
         f"{int(wrong.any(axis=1).sum())} of {len(inputs)} golden rows disagree: for {given} the "
-        f"model should answer {contract.targets[column].name}={expected[row, column]:g} and "
+        f"model should answer {_column_names(contract)[column]}={expected[row, column]:g} and "
         f"answers {served[row, column]:g}; export the model again, or do not serve it here"
     )
+
+
+def _column_names(contract: Contract) -> list[str]:
+    return [
+        f"{target.name}:{label}" if label else target.name
+        for target in contract.targets
+        for label in (target.classes or [""])
+    ]
 
 
 def _check_tensor(

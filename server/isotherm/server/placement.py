@@ -11,10 +11,10 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 
 from isotherm.server.config import Provider
 from isotherm.server.errors import ProviderError
+from isotherm.server.runtime import ort
 from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec
 from isotherm.v1.tensors import DTYPES
 

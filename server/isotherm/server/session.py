@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from isotherm.server.errors import LoadError
+from isotherm.server.runtime import ort
 
 Array = NDArray[Any]
 ProviderOptions = Sequence[tuple[str, Mapping[str, str]]]

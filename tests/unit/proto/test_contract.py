@@ -53,7 +53,7 @@ def _contract() -> Contract:
             seed=2**63,
             created_at="2026-01-02T03:04:05Z",
             package_versions={"torch": "2.13.0", "numpy": "2"},
-            leaderboard=[Candidate(name="mean", chosen=True, cross_validation_rmse=1.5)],
+            leaderboard=[Candidate(name="mean", chosen=True, cross_validation_error=1.5)],
         ),
     )
 
@@ -118,6 +118,15 @@ _CONTRADICTIONS: dict[str, Callable[[Contract], object]] = {
         c, "schema_version", 2
     ),
     "schema_version is 0": lambda c: c.ClearField("schema_version"),
+    "target 'kind' has one class, expected none or two and more": lambda c: c.targets.add(
+        name="kind", classes=["cold"]
+    ),
+    "target 'kind' has a class twice": lambda c: c.targets.add(
+        name="kind", classes=["cold", "cold"]
+    ),
+    "target 'kind' has classes, and an interval is for numbers": lambda c: c.targets.add(
+        name="kind", classes=["cold", "warm"]
+    ),
     "it has no features": lambda c: c.ClearField("features"),
     "it has no targets": lambda c: c.ClearField("targets"),
     "tensors.input and tensors.prediction must name tensors": lambda c: c.tensors.ClearField(
@@ -220,3 +229,12 @@ def test_a_contract_beyond_the_cap_is_refused_in_both_directions():
 def test_the_message_can_be_written_as_text():
     """For people who debug: protobuf's own text form works on it."""
     assert 'model_name: "m"' in text_format.MessageToString(_contract())
+
+
+def test_a_label_has_a_column_a_class_in_the_prediction():
+    """A number has one; golden outputs have as many."""
+    contract = Contract(
+        targets=[Target(name="kind", classes=["cold", "mild", "warm"]), Target(name="degrees")]
+    )
+
+    assert contracts.prediction_width(contract) == 4

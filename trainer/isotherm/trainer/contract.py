@@ -139,6 +139,7 @@ def _provenance(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1
         git_commit=_git_commit(),
         package_versions=versions,
         leaderboard=_leaderboard(fitted),
+        error_metric="RMSE",
     )
 
 
@@ -148,8 +149,8 @@ def _leaderboard(fitted: Fitted) -> Iterable[v1.Candidate]:
         yield v1.Candidate(
             name=candidate.name,
             parameters=candidate.parameters,
-            cross_validation_rmse=candidate.cross_validation_rmse,
-            training_rmse=candidate.training_rmse,
+            cross_validation_error=candidate.cross_validation_rmse,
+            training_error=candidate.training_rmse,
             cross_validation=board.method,
             chosen=candidate is board.chosen,
         )

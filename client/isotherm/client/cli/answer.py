@@ -16,7 +16,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Column, Model
 from isotherm.client.cli.rows import Rows
-from isotherm.v1.contract_pb2 import Contract
+from isotherm.v1.contract_pb2 import Contract, Target
 from isotherm.v1.tensors import Array
 
 _ROWS_AND_COLUMNS = 2
@@ -85,7 +85,13 @@ def _by_contract(contract: Contract, arrays: dict[str, Array]) -> Iterator[Serie
     tensors = contract.tensors
     coverage = f"{contract.interval.coverage:.0%}"
     several = len(contract.targets) > 1
-    for index, target in enumerate(contract.targets):
+    index = 0
+    for target in contract.targets:
+        if target.classes:
+            stop = index + len(target.classes)
+            yield from _classes(target, arrays[tensors.prediction][:, index:stop])
+            index = stop
+            continue
         column = Column(target.name, target.unit)
         prefix = f"{target.name}_" if several else ""
         yield Series(target.name, column.label, _numbers(arrays[tensors.prediction][:, index]))
@@ -93,6 +99,15 @@ def _by_contract(contract: Contract, arrays: dict[str, Array]) -> Iterator[Serie
             if tensor in arrays:
                 name = f"{prefix}{bound}"
                 yield Series(name, f"{name} {coverage}", _numbers(arrays[tensor][:, index]))
+        index += 1
+
+
+def _classes(target: Target, probabilities: Array) -> Iterator[Series]:
+    likeliest = probabilities.argmax(axis=1)
+    yield Series(target.name, target.name, [target.classes[index] for index in likeliest])
+    for label, values in zip(target.classes, probabilities.T, strict=True):
+        name = f"P({label})"
+        yield Series(name, name, _numbers(values))
 
 
 def _by_output(arrays: dict[str, Array]) -> Iterator[Series]:

@@ -17,6 +17,9 @@ def of(contract: Contract) -> Iterator[RenderableType]:
     yield f"model {contract.model_name or '(no name)'}"
     yield _columns("features", contract.features)
     yield _columns("targets", contract.targets)
+    for target in contract.targets:
+        if target.classes:
+            yield f"classes of {target.name}: {', '.join(target.classes)}"
     if contract.HasField("interval"):
         yield from _interval(contract.interval, contract.targets)
     if contract.provenance.leaderboard:
@@ -54,10 +57,11 @@ def _interval(interval: Interval, targets: Iterable[Target]) -> Iterator[str]:
 
 def _leaderboard(contract: Contract) -> Table:
     target = contract.targets[0]
-    unit = f" [{target.unit}]" if target.unit else ""
+    unit = f" [{target.unit}]" if target.unit and not target.classes else ""
     table = Table(title=f"leaderboard, errors of {target.name}{unit}", title_justify="left")
     table.add_column("model")
-    for head in ("parameters", "CV RMSE", "training RMSE"):
+    metric = contract.provenance.error_metric or "RMSE"
+    for head in ("parameters", f"CV {metric}", f"training {metric}"):
         table.add_column(head, justify="right")
     for head in ("cross-validation", "in this file"):
         table.add_column(head)
@@ -65,8 +69,8 @@ def _leaderboard(contract: Contract) -> Table:
         table.add_row(
             candidate.name,
             str(candidate.parameters),
-            f"{candidate.cross_validation_rmse:.4f}",
-            f"{candidate.training_rmse:.4f}",
+            f"{candidate.cross_validation_error:.4f}",
+            f"{candidate.training_error:.4f}",
             candidate.cross_validation or "-",
             "yes" if candidate.chosen else "",
         )

@@ -79,3 +79,18 @@ def test_numbers_keep_the_digits_that_they_have():
 
     assert answer.as_csv(columns) == "x,y\n1.0,0.1\n2.0,nan\n"
     assert json.loads(answer.as_json(columns)) == [{"x": 1.0, "y": 0.1}, {"x": 2.0, "y": None}]
+
+
+def test_a_label_is_the_likeliest_class_beside_every_probability():
+    """A classification's columns are probabilities, in the order of the contract's classes."""
+    contract = Contract(
+        targets=[Target(name="kind", classes=["cold", "mild", "warm"])],
+        tensors=Tensors(prediction="y"),
+    )
+    probabilities = np.array([[0.75, 0.25, 0.0], [0.125, 0.25, 0.625]], np.float32)
+
+    columns = answer.series(_model(contract), _ROWS, probabilities)
+
+    assert _names(columns) == ["x", "kind", "P(cold)", "P(mild)", "P(warm)"]
+    assert columns[1].values == ["cold", "warm"]
+    assert columns[4].values == [0.0, 0.625]

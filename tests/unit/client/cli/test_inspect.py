@@ -35,8 +35,8 @@ def _contract(name="thermometer"):
             git_commit="c0ffee",
             package_versions={"torch": "2.13.0"},
             leaderboard=[
-                Candidate(name="mean", cross_validation_rmse=9.5),
-                Candidate(name="line", parameters=2, cross_validation_rmse=1.7, chosen=True),
+                Candidate(name="mean", cross_validation_error=9.5),
+                Candidate(name="line", parameters=2, cross_validation_error=1.7, chosen=True),
             ],
         ),
     )
