@@ -13,6 +13,7 @@ import grpc
 
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
+    UNLIMITED,
     Metadata,
     Methods,
     Observer,
@@ -265,6 +266,10 @@ def _server_options(config: TransportConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
+        # Without these core kills calls beyond some 1 000 unmatched ones as CANCELLED, behind the
+        # back of our own admission.
+        ("grpc.server.max_pending_requests", UNLIMITED),
+        ("grpc.server.max_pending_requests_hard_limit", UNLIMITED),
         # Clients and balancers may ping every 30 s, also without a call in flight.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
         ("grpc.keepalive_permit_without_calls", 1),

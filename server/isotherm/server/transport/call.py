@@ -30,6 +30,9 @@ class StatusCode(IntEnum):
     UNAUTHENTICATED = 16
 
 
+# As a channel argument, where "no limit" has no value of its own.
+UNLIMITED = 1 << 30
+
 # Headers and trailers together may take 16 KiB before a client refuses them.
 MAX_DETAILS_BYTES = 1024
 

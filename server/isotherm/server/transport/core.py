@@ -28,6 +28,7 @@ import grpc
 
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
+    UNLIMITED,
     Metadata,
     Methods,
     Observer,
@@ -56,7 +57,6 @@ _NO_FLAGS: Final = 0
 _NO_DEADLINE: Final = 1e18
 _TIMEOUT: Final = cygrpc.CompletionType.queue_timeout
 _SHUTDOWN: Final = cygrpc.CompletionType.queue_shutdown
-_UNLIMITED: Final = 1 << 30
 
 _OPEN, _ANSWERED, _CLOSED = range(3)
 
@@ -484,8 +484,8 @@ def _server_options(config: TransportConfig) -> list[tuple[bytes, int]]:
         (b"grpc.max_send_message_length", -1),
         # Without these core kills calls beyond some 1 000 unmatched ones as CANCELLED, behind the
         # back of our own admission.
-        (b"grpc.server.max_pending_requests", _UNLIMITED),
-        (b"grpc.server.max_pending_requests_hard_limit", _UNLIMITED),
+        (b"grpc.server.max_pending_requests", UNLIMITED),
+        (b"grpc.server.max_pending_requests_hard_limit", UNLIMITED),
         # Clients and balancers may ping every 30 s, also without a call in flight.
         (b"grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
         (b"grpc.keepalive_permit_without_calls", 1),
