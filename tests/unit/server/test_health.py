@@ -133,6 +133,14 @@ def test_a_watch_that_comes_too_late_is_ended_at_once(asked: bool):
     assert call.code is StatusCode.UNAVAILABLE
 
 
+def test_a_watch_that_is_opened_while_the_server_stops_is_ended_at_once():
+    """Its call was on its way when the others were ended."""
+    health = HealthService()
+    health.close()
+
+    assert watch(health, None).code is StatusCode.UNAVAILABLE
+
+
 def test_bytes_that_are_no_request_are_the_callers_mistake():
     """In both methods."""
     calls = [check(HealthService(), b"\xff"), watch(HealthService(), b"\xff")]
