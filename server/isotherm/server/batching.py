@@ -70,11 +70,8 @@ class Job:
     key: object = None
     # What the answer must repeat; batching only carries it.
     context: Any = None
-
-    @property
-    def bytes(self) -> int:
-        """The size of the inputs."""
-        return sum(array.nbytes for array in self.inputs)
+    # Memory that the job holds while it waits. Arrays of text do not know theirs.
+    size_bytes: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -141,7 +138,7 @@ class Batcher:
         self._admit(job)
         self._jobs.append(job)
         self._rows += job.rows
-        self._bytes += job.bytes
+        self._bytes += job.size_bytes
         self._counters.queue(len(self._jobs), self._rows)
         if self._running:
             return
@@ -167,7 +164,7 @@ class Batcher:
         if not self._jobs:
             return
         over_rows = self._rows + job.rows > self._config.max_queue_rows
-        if over_rows or self._bytes + job.bytes > self._config.max_queue_bytes:
+        if over_rows or self._bytes + job.size_bytes > self._config.max_queue_bytes:
             msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
             raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
 
@@ -242,7 +239,7 @@ class Batcher:
     def _pop(self) -> Job:
         job = self._jobs.popleft()
         self._rows -= job.rows
-        self._bytes -= job.bytes
+        self._bytes -= job.size_bytes
         return job
 
     def _still_wanted(self, job: Job, now_s: float) -> bool:
@@ -298,25 +295,35 @@ class Batcher:
                 self._outcome.refuse(job, batch.error)
             return
         self._last_run_s = batch.run_ns / 1e9
+        counters = self._counters
+        runs = self._runs(batch.rows)
+        # Counted before they are sent: whoever has an answer finds it counted.
+        for rows in runs:
+            counters.executed(rows)
+        counters.answered(len(batch.jobs))
         start_ns = time.perf_counter_ns()
-        self._outcome.respond(batch.jobs, batch.outputs)
+        try:
+            self._outcome.respond(batch.jobs, batch.outputs)
+        except Exception:  # noqa: BLE001  callers must not wait for an answer that cannot be written
+            _log.exception("this is a bug: an answer could not be written")
+            for job in batch.jobs:
+                self._outcome.refuse(job, ExecutionError("the answer could not be written"))
+            return
         encode_ns = time.perf_counter_ns() - start_ns
         queue_ns = [batch.started_ns - job.arrived_ns for job in batch.jobs]
-        self._count_runs(batch, encode_ns)
-        self._counters.succeeded(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
-
-    def _count_runs(self, batch: Batch, encode_ns: int) -> None:
-        limit = self._config.max_batch_size
-        if not self._runner.batched or batch.rows <= limit:
-            self._counters.executed(batch.rows, batch.assemble_ns, batch.run_ns, encode_ns)
-            return
-        # The slices of a large request: each is a run, and has its share of the time.
-        starts = range(0, batch.rows, limit)
-        times = (ns // len(starts) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
+        counters.answered_in(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
+        # Each slice of a large request has its share of the time.
+        times = (ns // len(runs) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
         assemble_ns, run_ns, encode_ns = times
-        for start in starts:
-            rows = min(limit, batch.rows - start)
-            self._counters.executed(rows, assemble_ns, run_ns, encode_ns)
+        for rows in runs:
+            counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
+
+    def _runs(self, rows: int) -> list[int]:
+        """Return the sizes in which so many rows were run."""
+        limit = self._config.max_batch_size
+        if not self._runner.batched or rows <= limit:
+            return [rows]
+        return [min(limit, rows - start) for start in range(0, rows, limit)]
 
 
 class _Executor:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotherm.server import layout
+from isotherm.server.errors import LoadError
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
 
 Words = NDArray[np.int64]
@@ -78,6 +79,12 @@ class Block:
         beat_ns = int(self.words[layout.WORKER_HEARTBEAT_NS])
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else float("inf")
 
+    def restart(self) -> None:
+        """Begin a new process in this slot: counters go on, gauges start from zero."""
+        self.state = WorkerState.STARTING
+        for model in self.models():
+            model.reset_gauges()
+
     def rpc_counts(self) -> Words:
         """Return how many RPCs ended with each code, of shape (rpcs, codes)."""
         table = self.words[layout.RPCS_START : self._models_start]
@@ -95,11 +102,10 @@ class Block:
                 free = free or model
                 break
             if (model.name, model.version) == (name, version):
-                model.reset_gauges()
                 return model
         if free is None:
             msg = f"a server has room for {layout.MAX_MODELS} model versions, all are taken"
-            raise ValueError(msg)
+            raise LoadError(msg)
         free.take(name, version)
         return free
 
@@ -189,7 +195,8 @@ class ModelCounters:
 
     def reset_gauges(self) -> None:
         """Forget what only the previous process knew."""
-        self.words[layout.QUEUE_REQUESTS] = self.words[layout.QUEUE_ROWS] = 0
+        for gauge in (layout.QUEUE_REQUESTS, layout.QUEUE_ROWS, layout.QUEUE_LIMIT_ROWS):
+            self.words[gauge] = 0
         self.state = ModelState.UNKNOWN
 
     def queue(self, requests: int, rows: int) -> None:
@@ -215,31 +222,34 @@ class ModelCounters:
         """Count a batch by the reason it was closed."""
         self._fast[layout.BATCHES + reason] += 1
 
-    def executed(self, rows: int, assemble_ns: int, run_ns: int, encode_ns: int) -> None:
+    def executed(self, rows: int) -> None:
         """Count one execution of the model over `rows` rows."""
         fast = self._fast
         fast[layout.EXECUTIONS] += 1
         fast[layout.ROWS] += rows
         fast[layout.BATCH_HISTOGRAM + bisect_left(layout.BATCH_EDGES, rows)] += 1
+
+    def executed_in(self, rows: int, assemble_ns: int, run_ns: int, encode_ns: int) -> None:
+        """Add what one execution took."""
         if rows <= layout.MAX_EXACT_BATCH_SIZE:
+            fast = self._fast
             base = layout.EXACT_BATCHES + 4 * (rows - 1)
             fast[base] += 1
             fast[base + 1] += assemble_ns
             fast[base + 2] += run_ns
             fast[base + 3] += encode_ns
 
-    def succeeded(
-        self,
-        queue_ns: Sequence[int],
-        assemble_ns: int,
-        run_ns: int,
-        encode_ns: int,
-    ) -> None:
-        """Count the requests of one batch, one entry of `queue_ns` each, all answered with OK."""
-        requests = len(queue_ns)
-        batch_ns = assemble_ns + run_ns + encode_ns
+    def answered(self, requests: int) -> None:
+        """Count requests that are answered with OK."""
         self._fast[layout.REQUESTS] += requests
         self._fast[layout.LAST_INFERENCE_MS] = time.time_ns() // 1_000_000
+
+    def answered_in(
+        self, queue_ns: Sequence[int], assemble_ns: int, run_ns: int, encode_ns: int
+    ) -> None:
+        """Add what the requests of one batch took, one entry of `queue_ns` each."""
+        requests = len(queue_ns)
+        batch_ns = assemble_ns + run_ns + encode_ns
         self._observe_each(layout.phase_offset(Phase.QUEUE), queue_ns, 0)
         self._observe_each(layout.DURATION, queue_ns, batch_ns)
         # Every member of a batch waits for the whole batch, so phases add up to a request's total.

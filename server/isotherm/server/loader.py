@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from isotherm.server.config import Provider, ServerConfig
 from isotherm.server.errors import LoadError
 from isotherm.server.placement import (
+    UNKNOWN_COST,
     Cost,
     check_provider,
     choose_providers,
@@ -22,6 +24,8 @@ from isotherm.server.placement import (
 from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec, reason
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
+
+_log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "model.onnx"
 # The runtime's own limit for a model in one file.
@@ -70,7 +74,7 @@ class Loader:
             contract = contracts.loads(contract_json) if contract_json else None
             if contract is not None:
                 check_contract(contract, session)
-            cost = _measure(session, self._max_batch_size)
+            cost = _measure(path, session, self._max_batch_size)
             if contract is not None:
                 check_golden_rows(contract, session)
         except (LoadError, contracts.ContractError) as error:
@@ -161,12 +165,17 @@ def _check_tensor(
         raise LoadError(msg)
 
 
-def _measure(session: Session, max_batch_size: int) -> Cost:
+def _measure(path: Path, session: Session, max_batch_size: int) -> Cost:
     try:
         return measure(session, max_batch_size)
-    except Exception as error:
-        msg = f"the model fails on rows of zeros: {reason(error)}"
-        raise LoadError(msg) from error
+    except Exception as error:  # noqa: BLE001  zeros need not be an input that the model can take
+        _log.warning(
+            "%s could not be warmed up or timed, since it fails on rows of zeros (%s): its batches "
+            "run on a thread of their own",
+            path,
+            reason(error),
+        )
+        return UNKNOWN_COST
 
 
 def _read(path: Path) -> bytes:

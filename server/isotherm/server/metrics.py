@@ -36,10 +36,19 @@ CODE_NAMES: Final = (
     *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
     "UNAUTHENTICATED",
 )
+# Shown from the start: a rate sees a failure only if the series was there before it.
+_MODEL_CODES: Final = frozenset(
+    CODE_NAMES.index(name)
+    for name in (
+        *("OK", "CANCELLED", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"),
+        *("UNIMPLEMENTED", "INTERNAL"),
+    )
+)
 # A worker whose loop has not beaten for so long is stuck.
 STUCK_AFTER_S: Final = 10.0
 
 _MODEL: Final = ("model", "version")
+_GO_SPELLING: Final = {"OK": "OK", "CANCELLED": "Canceled"}
 _STATES: Final = (
     ModelState.LOADING,
     ModelState.READY,
@@ -55,7 +64,7 @@ def ready(blocks: Sequence[Block]) -> bool:
     return all(
         block.state is WorkerState.SERVING and block.heartbeat_age_s() < STUCK_AFTER_S
         for block in blocks
-    ) and all(model.state is ModelState.READY for model in total(blocks))
+    ) and all(model.state in {ModelState.READY, ModelState.UNKNOWN} for model in total(blocks))
 
 
 def live(blocks: Sequence[Block]) -> bool:
@@ -162,7 +171,7 @@ def _requests(models: Sequence[ModelTotals]) -> Iterator[Metric]:
     for model in models:
         labels = _labels(model)
         for code, count in enumerate(model.requests):
-            if count or code == 0:
+            if count or code in _MODEL_CODES:
                 requests.add_metric([*labels, CODE_NAMES[code]], count)
         for reason, count in zip(Rejection, model.rejected, strict=True):
             rejected.add_metric([*labels, reason.name.lower()], count)
@@ -242,7 +251,10 @@ def _buckets(edges: Sequence[str], counts: Iterable[int]) -> list[tuple[str, flo
 
 
 def _camel_case(code: str) -> str:
-    return code if code == "OK" else "".join(word.capitalize() for word in code.split("_"))
+    # As Go's gRPC writes them, whose metric this is.
+    if code in _GO_SPELLING:
+        return _GO_SPELLING[code]
+    return "".join(word.capitalize() for word in code.split("_"))
 
 
 def _process_usage(pid: int) -> tuple[float, int] | None:

@@ -51,6 +51,10 @@ class Cost:
         return not self.on_device and self.base_s + rows * self.row_s < INLINE_BELOW_S
 
 
+# Of a model that could not be timed.
+UNKNOWN_COST: Final = Cost(base_s=float("inf"), row_s=0.0, on_device=False)
+
+
 def choose_providers(provider: Provider) -> ProviderOptions:
     """Return what to ask ONNX Runtime for; CUDA alone where it was asked for by name.
 

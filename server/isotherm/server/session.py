@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isotherm.server.errors import LoadError
@@ -78,13 +77,13 @@ class Session:
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._input_names = tuple(spec.name for spec in self.inputs)
         self._output_names = [spec.name for spec in self.outputs]
-        self._text = {s.name for s in self.inputs if s.datatype == "BYTES"}
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """Run the graph on one array an input, in `inputs`' order; return one an output."""
+        """Run the graph on one array an input, in `inputs`' order; return one an output.
+
+        BYTES are object arrays of `str`, both ways.
+        """
         feed = dict(zip(self._input_names, arrays, strict=True))
-        for name in self._text:
-            feed[name] = _decode_text(feed[name])
         # Tensors only: a graph with an output of another kind was refused at load.
         return cast("list[Array]", self._session.run(self._output_names, feed))
 
@@ -115,12 +114,6 @@ def _spec(node: Any) -> TensorSpec:
         raise LoadError(msg)
     shape = tuple(dim if isinstance(dim, int) else -1 for dim in node.shape)
     return TensorSpec(node.name, datatype, shape)
-
-
-def _decode_text(array: Array) -> Array:
-    return np.array(
-        [item.decode() if isinstance(item, bytes) else item for item in array.ravel()], np.object_
-    ).reshape(array.shape)
 
 
 def reason(error: Exception) -> str:

@@ -294,8 +294,12 @@ def reserve_port(host: str, port: int) -> tuple[socket.socket, str]:
             probe.listen()
             address = probe.getsockname()
         holder = socket.socket(family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(address)
+        try:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(address)
+        except OSError:
+            holder.close()
+            raise
     except OSError as error:
         reason = error.strerror or str(error)
         msg = f"cannot bind the gRPC port {host}:{port}: {reason}; choose another (--grpc-port)"

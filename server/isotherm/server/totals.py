@@ -53,8 +53,14 @@ class ModelTotals:
 
     @property
     def state(self) -> ModelState:
-        """READY where every worker is, else the state of one that is not."""
-        return next((s for s in self.states if s is not ModelState.READY), ModelState.READY)
+        """READY where every worker that knows the version is, else the state of one that is not.
+
+        UNKNOWN where none knows it: it was served before, by workers that have died since.
+        """
+        known = [state for state in self.states if state is not ModelState.UNKNOWN]
+        if not known:
+            return ModelState.UNKNOWN
+        return next((s for s in known if s is not ModelState.READY), ModelState.READY)
 
     @property
     def requests(self) -> list[int]:

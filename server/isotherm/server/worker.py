@@ -161,7 +161,7 @@ def main() -> int:
     slot = int(start["slot"])
     logs.configure(config.log_level, process=f"worker-{slot}")
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
-    blocks[slot].state = WorkerState.STARTING
+    blocks[slot].restart()
     try:
         worker = Worker(config, slot, blocks)
         port = worker.listen(start["address"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 
+from isotherm.server.counters import ModelCounters
 from isotherm.server.loader import Model
 from isotherm.server.placement import CPU, Cost
 from isotherm.server.session import Session
@@ -120,3 +121,19 @@ def served(model: onnx.ModelProto, name: str = "model", **changes: Any) -> Model
 def shapes(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
     """Return the arrays' shapes."""
     return [array.shape for array in arrays]
+
+
+def executed(
+    model: ModelCounters, rows: int, assemble_ns: int, run_ns: int, encode_ns: int
+) -> None:
+    """Count one execution with all that is known of it in the end."""
+    model.executed(rows)
+    model.executed_in(rows, assemble_ns, run_ns, encode_ns)
+
+
+def succeeded(
+    model: ModelCounters, queue_ns: Sequence[int], assemble_ns: int, run_ns: int, encode_ns: int
+) -> None:
+    """Count the requests of one batch with all that is known of them in the end."""
+    model.answered(len(queue_ns))
+    model.answered_in(queue_ns, assemble_ns, run_ns, encode_ns)

@@ -54,6 +54,7 @@ class Queue:
         self.answers: dict[Job, list[list[float]]] = {}
         self.batches: list[int] = []
         self.refusals: dict[Job, RequestError] = {}
+        self.unwritable = False
         self._run = run
         self._block = Block.create([])
         counters = self._block.open_model("m", 1)
@@ -70,6 +71,8 @@ class Queue:
         return self._run(inputs)
 
     def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
+        if self.unwritable:
+            raise OSError
         start = 0
         for job in jobs:
             self.answers[job] = outputs[0][start : start + job.rows].tolist()
@@ -101,7 +104,8 @@ def make_job(
     """A job with one row a value, submitted a while ago."""
     arrived_ns = time.perf_counter_ns() - int(waited_s * 1e9)
     array = np.array(values, np.float32)[:, np.newaxis]
-    return Job([array], len(values), caller or FakeCall(), arrived_ns, key)
+    caller = caller or FakeCall()
+    return Job([array], len(values), caller, arrived_ns, key, size_bytes=array.nbytes)
 
 
 def test_nothing_runs_before_the_loop_falls_idle():
@@ -621,3 +625,17 @@ def test_batches_are_counted_by_why_they_were_closed():
     queue.submit(4, key="b", waited_s=0)
 
     assert queue.reasons == {CloseReason.FULL: 1, CloseReason.IDLE: 1}
+
+
+def test_an_answer_that_cannot_be_written_ends_its_callers_and_not_the_queue():
+    """Whatever the encoder trips over, nobody waits for ever."""
+    queue = Queue()
+    queue.unwritable = True
+    jobs = [queue.submit(1), queue.submit(2)]
+    queue.loop.run_deferred()
+    queue.unwritable = False
+    later = queue.submit(3)
+    queue.loop.run_deferred()
+
+    assert [str(queue.refusals[job]) for job in jobs] == ["the answer could not be written"] * 2
+    assert queue.answers[later] == [[6.0]]

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from isotherm.server import counters, layout
 from isotherm.server.counters import OTHER_RPC, VECTORISE_FROM, Block
+from isotherm.server.errors import LoadError
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
 from isotherm.server.totals import Latency, ModelTotals, total
+from tests.unit.server.fakes import executed, succeeded
 
 RPCS = ("/a.A/One", "/a.A/Two")
 
@@ -80,12 +82,15 @@ def test_a_restarted_worker_continues_its_counters_and_zeroes_its_gauges():
     before = block.open_model("m", 1)
     before.loaded(provider="cpu", sha256="ab" * 32, load_ns=5, queue_limit_rows=100)
     before.queue(3, 30)
-    before.executed(4, 1, 1, 1)
-    again = Block(os.dup(block.fd), RPCS).open_model("m", 1)
+    executed(before, 4, 1, 1, 1)
+    restarted = Block(os.dup(block.fd), RPCS)
+    restarted.restart()
+    again = restarted.open_model("m", 1)
     totals = totals_of(block)
 
     assert again.state is ModelState.UNKNOWN
-    assert (totals.queue_requests, totals.queue_rows) == (0, 0)
+    assert (totals.queue_requests, totals.queue_rows, totals.queue_limit_rows) == (0, 0, 0)
+    assert restarted.state is WorkerState.STARTING
     assert (totals.rows, totals.executions) == (4, 1)
 
 
@@ -93,7 +98,7 @@ def test_versions_and_names_have_counters_of_their_own():
     """Each pair is a slot, in the order they were opened."""
     block = Block.create(RPCS)
     for name, version in (("a", 1), ("b", 1), ("a", 2)):
-        block.open_model(name, version).executed(version, 0, 0, 0)
+        executed(block.open_model(name, version), version, 0, 0, 0)
 
     assert [(m.name, m.version) for m in block.models()] == [("a", 1), ("b", 1), ("a", 2)]
     assert [model.rows for model in total([block])] == [1, 1, 2]
@@ -107,7 +112,7 @@ def test_there_is_room_for_512_model_versions():
     block.open_model("m", layout.MAX_MODELS - 1)
 
     assert len(list(block.models())) == 512
-    with pytest.raises(ValueError, match="a server has room for 512 model versions, all are taken"):
+    with pytest.raises(LoadError, match="a server has room for 512 model versions, all are taken"):
         block.open_model("m", layout.MAX_MODELS)
 
 
@@ -179,7 +184,7 @@ def test_rejections_are_counted_by_reason_and_code():
 def test_an_execution_is_counted_in_the_bucket_of_its_size(rows: int, bucket: int):
     """Edges are inclusive upper bounds; beyond the last one is a bucket more."""
     block = Block.create(RPCS)
-    block.open_model("m", 1).executed(rows, 10, 20, 30)
+    executed(block.open_model("m", 1), rows, 10, 20, 30)
     totals = totals_of(block)
     exact = [(rows, [1, 10, 20, 30])] if rows <= 1024 else []
 
@@ -195,8 +200,8 @@ def test_a_latency_on_an_edge_belongs_below_it(edge: int, requests: int):
     block = Block.create(RPCS)
     limit_ns = layout.LATENCY_EDGES_NS[edge]
     model = block.open_model("m", 1)
-    model.succeeded([limit_ns] * requests, 0, 0, 0)
-    model.succeeded([limit_ns + 1] * requests, 0, 0, 0)
+    succeeded(model, [limit_ns] * requests, 0, 0, 0)
+    succeeded(model, [limit_ns + 1] * requests, 0, 0, 0)
     buckets = totals_of(block).duration.buckets
 
     assert buckets[edge] == requests
@@ -210,10 +215,10 @@ NANOSECONDS = st.integers(0, 20_000_000_000)
 def test_the_vectorised_update_agrees_with_the_loop(queue_ns: Sequence[int], run_ns, encode_ns):
     """A batch counts the same as its requests one by one."""
     together, alone = Block.create([]), Block.create([])
-    together.open_model("m", 1).succeeded(queue_ns, 7, run_ns, encode_ns)
+    succeeded(together.open_model("m", 1), queue_ns, 7, run_ns, encode_ns)
     one_by_one = alone.open_model("m", 1)
     for value_ns in queue_ns:
-        one_by_one.succeeded([value_ns], 7, run_ns, encode_ns)
+        succeeded(one_by_one, [value_ns], 7, run_ns, encode_ns)
     left, right = totals_of(together), totals_of(alone)
     for block in (together, alone):
         os.close(block.fd)
@@ -227,7 +232,7 @@ def test_the_vectorised_update_agrees_with_the_loop(queue_ns: Sequence[int], run
 def test_the_phases_of_a_request_add_up_to_its_duration():
     """Every member of a batch waits for the whole batch."""
     block = Block.create(RPCS)
-    block.open_model("m", 1).succeeded([100, 300], 5, 50, 500)
+    succeeded(block.open_model("m", 1), [100, 300], 5, 50, 500)
     totals = totals_of(block)
 
     assert totals.duration.sum_ns == 100 + 300 + 2 * (5 + 50 + 500)
@@ -237,7 +242,7 @@ def test_the_phases_of_a_request_add_up_to_its_duration():
 def test_the_last_inference_is_a_date():
     """Milliseconds since the epoch."""
     block = Block.create(RPCS)
-    block.open_model("m", 1).succeeded([1], 0, 0, 0)
+    succeeded(block.open_model("m", 1), [1], 0, 0, 0)
 
     assert totals_of(block).last_inference_ms > 1_700_000_000_000
 
@@ -249,7 +254,7 @@ def test_a_block_works_without_memfd(tmp_path):
     fd = os.open(path, os.O_RDWR)
     path.unlink()
     block = counters.Block(fd, RPCS)
-    block.open_model("m", 1).executed(1, 0, 0, 0)
+    executed(block.open_model("m", 1), 1, 0, 0, 0)
 
     assert totals_of(Block(os.dup(fd), RPCS)).rows == 1
 

@@ -14,6 +14,7 @@ from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, Wo
 from isotherm.server.metrics import CODE_NAMES, ServerCollector, live, ready
 from isotherm.server.rpcs import COUNTED_RPCS
 from isotherm.server.transport.call import StatusCode
+from tests.unit.server.fakes import executed, succeeded
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -61,8 +62,8 @@ def filled_block() -> Block:
     block = make_block()
     model = block.open_model("m", 2)
     model.loaded(provider="cpu", sha256="ab" * 32, load_ns=1_500_000_000, queue_limit_rows=100)
-    model.executed(3, 10_000, 20_000, 30_000)
-    model.succeeded([1_000_000, 40_000], 10_000, 20_000, 30_000)
+    executed(model, 3, 10_000, 20_000, 30_000)
+    succeeded(model, [1_000_000, 40_000], 10_000, 20_000, 30_000)
     model.reject(Rejection.EXPIRED, StatusCode.DEADLINE_EXCEEDED)
     model.refuse(StatusCode.INVALID_ARGUMENT)
     model.fail(StatusCode.INTERNAL, 1)
@@ -77,15 +78,18 @@ def test_the_code_names_are_grpcs():
 
 
 def test_requests_are_counted_by_code():
-    """OK is there from the start, others once they happen."""
+    """Those that the server gives are there from the start: a rate must see the first failure."""
     samples = scrape(filled_block())
 
     assert named(samples, "isotherm_requests_total") == {
         (("code", code), ("model", "m"), ("version", "2")): count
         for code, count in (
             ("OK", 2.0),
+            ("CANCELLED", 0.0),
             ("INVALID_ARGUMENT", 1.0),
             ("DEADLINE_EXCEEDED", 1.0),
+            ("RESOURCE_EXHAUSTED", 0.0),
+            ("UNIMPLEMENTED", 0.0),
             ("INTERNAL", 1.0),
         )
     }
@@ -208,7 +212,7 @@ def test_rpcs_are_counted_by_type_method_and_code():
 
     assert value(samples, "grpc_server_handled_total", **infer, grpc_code="OK") == 2
     assert value(samples, "grpc_server_handled_total", **infer, grpc_code="ResourceExhausted") == 2
-    assert value(samples, "grpc_server_handled_total", **watch, grpc_code="Cancelled") == 2
+    assert value(samples, "grpc_server_handled_total", **watch, grpc_code="Canceled") == 2
     assert len(methods) == len(COUNTED_RPCS) + 1
 
 
@@ -312,7 +316,7 @@ def test_the_server_is_ready_when_every_worker_serves_and_beats():
     assert value(scrape(*candidates["stuck"]), "isotherm_ready") == 0
 
 
-@pytest.mark.parametrize("state", [ModelState.LOADING, ModelState.UNAVAILABLE, ModelState.UNKNOWN])
+@pytest.mark.parametrize("state", [ModelState.LOADING, ModelState.UNAVAILABLE])
 def test_a_model_that_is_not_ready_keeps_the_server_from_being_ready(state: ModelState):
     """On any worker."""
     blocks = [filled_block(), filled_block()]
@@ -321,6 +325,14 @@ def test_a_model_that_is_not_ready_keeps_the_server_from_being_ready(state: Mode
 
     assert before
     assert not ready(blocks)
+
+
+def test_a_version_that_no_worker_knows_any_more_is_no_reason_to_wait():
+    """It was served before a restart, and has been replaced since."""
+    block = filled_block()
+    block.open_model("m", 2).state = ModelState.UNKNOWN
+
+    assert ready([block])
 
 
 def test_the_server_lives_unless_a_serving_loop_is_stuck():

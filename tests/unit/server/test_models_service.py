@@ -18,6 +18,7 @@ from isotherm.server.service.repository import RepositoryService
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.unit.server.fakes import executed, succeeded
 
 
 def loaded(folder: Path) -> Repository:
@@ -233,8 +234,8 @@ def test_statistics_are_sums_over_all_workers(service: ModelsService, blocks: li
     """Successes, failures, phases and batch sizes, in the protocol's fields."""
     for block in blocks:
         counters = block.open_model("doubling", 7)
-        counters.executed(3, 10, 200, 30)
-        counters.succeeded([1000, 2000], 10, 200, 30)
+        executed(counters, 3, 10, 200, 30)
+        succeeded(counters, [1000, 2000], 10, 200, 30)
         counters.fail(13, 5000)
         counters.reject(Rejection.CANCELLED, 1)
         counters.reject(Rejection.QUEUE_FULL, 8)

@@ -152,7 +152,9 @@ def test_typed_and_raw_data_of_every_datatype_agree(elem_type, datatype, field, 
     (array,), _, _ = decode(typed)
     (again,), _, _ = decode(raw(array, names=("INPUT0",), datatype=datatype))
 
-    assert [row[0] for row in array.tolist()] == values
+    # ONNX strings are text: what is decoded is what the runtime takes.
+    expected = [v.decode() if isinstance(v, bytes) else v for v in values]
+    assert [row[0] for row in array.tolist()] == expected
     assert again.tolist() == array.tolist()
     assert again.dtype == array.dtype
 
@@ -555,3 +557,11 @@ def test_an_outputs_other_parameters_are_ignored():
     request.outputs[0].parameters["binary_data"].bool_param = True
 
     assert decoder().select_outputs(request) == (0,)
+
+
+def test_text_that_is_not_utf_8_is_refused():
+    """ONNX strings are text; in the runtime it would fail the whole batch."""
+    decode = decoder(models.identity()).decode
+    request = raw(np.array([[b"warm"], [b"\xff"]], object), names=("INPUT0",), datatype="BYTES")
+    with pytest.raises(InvalidRequestError, match=r"'INPUT0' .* has an element that is not UTF-8"):
+        decode(request)

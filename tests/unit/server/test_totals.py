@@ -5,6 +5,7 @@ from __future__ import annotations
 from isotherm.server.counters import Block, ModelCounters
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection
 from isotherm.server.totals import total
+from tests.unit.server.fakes import executed, succeeded
 
 
 def two_workers() -> tuple[list[Block], list[ModelCounters]]:
@@ -22,8 +23,8 @@ def test_counters_and_queues_add_up():
     """The server is all of its workers."""
     blocks, models = two_workers()
     for factor, model in enumerate(models, 1):
-        model.executed(2, factor, factor, factor)
-        model.succeeded([100 * factor], 1, 2, 3)
+        executed(model, 2, factor, factor, factor)
+        succeeded(model, [100 * factor], 1, 2, 3)
         model.reject(Rejection.CANCELLED, 1)
         model.closed_batch(CloseReason.IDLE)
         model.queue(factor, 10 * factor)
@@ -44,7 +45,7 @@ def test_what_cannot_be_added_is_the_largest():
     """Load time and last inference; provider and digest are any worker's that knows them."""
     blocks, models = two_workers()
     models[0].loaded(provider="cpu", sha256="ab" * 32, load_ns=9, queue_limit_rows=1)
-    models[1].succeeded([1], 0, 0, 0)
+    succeeded(models[1], [1], 0, 0, 0)
     (totals,) = total(blocks)
 
     assert (totals.load_ns, totals.provider, totals.sha256) == (9, "cpu", "abababababab")

@@ -50,13 +50,15 @@ class Endpoint:
         )
         self.batcher = Batcher(runner, self, loop, config, counters)
 
-    def accept(self, call: Call, request: pb.ModelInferRequest, arrived_ns: int) -> None:
+    def accept(
+        self, call: Call, request: pb.ModelInferRequest, size_bytes: int, arrived_ns: int
+    ) -> None:
         """Queue a request; end it at once when it is wrong or there is no room."""
         try:
             arrays, rows, key = self._decoder.decode(request)
             selection = self._decoder.select_outputs(request)
             answer = Answer(call, rows, request.id, selection)
-            self.batcher.submit(Job(arrays, rows, call, arrived_ns, key, answer))
+            self.batcher.submit(Job(arrays, rows, call, arrived_ns, key, answer, size_bytes))
         except RequestError as error:
             self._end(call, error, arrived_ns)
 
@@ -115,7 +117,7 @@ class InferenceService:
             return
         endpoint = self._endpoints.get((request.model_name, request.model_version))
         if endpoint is not None:
-            endpoint.accept(call, request, arrived_ns)
+            endpoint.accept(call, request, len(message), arrived_ns)
             return
         try:
             # A version may be written "01"; otherwise this raises what is wrong.
@@ -123,7 +125,8 @@ class InferenceService:
         except RequestError as error:
             fail(call, error)
             return
-        self._endpoints[model.name, str(model.version)].accept(call, request, arrived_ns)
+        endpoint = self._endpoints[model.name, str(model.version)]
+        endpoint.accept(call, request, len(message), arrived_ns)
 
     def drain(self) -> None:
         """Let no batch wait for company any more."""

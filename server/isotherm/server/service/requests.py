@@ -145,13 +145,19 @@ class RequestDecoder:
                         f"'{tensor.name}' for model '{self._name}'"
                     )
                     raise InvalidRequestError(msg)
-                return decode_raw(tensor.name, tensor.datatype, tuple(tensor.shape), raw)
+                return _text(decode_raw(tensor.name, tensor.datatype, tuple(tensor.shape), raw))
             if not tensor.HasField("contents"):
                 msg = f"unable to find data for input tensor '{tensor.name}' of '{self._name}'"
                 raise InvalidRequestError(msg)
-            return decode_contents(tensor)
+            return _text(decode_contents(tensor))
         except TensorError as error:
             msg = f"model '{self._name}': {error}"
+            raise InvalidRequestError(msg) from error
+        except UnicodeDecodeError as error:
+            msg = (
+                f"input '{tensor.name}' of model '{self._name}' has an element that is not UTF-8, "
+                f"as ONNX strings are: {error}"
+            )
             raise InvalidRequestError(msg) from error
 
     def _check_finite(self, arrays: Sequence[Array]) -> None:
@@ -201,6 +207,13 @@ def _fits(expected: tuple[int, ...], given: tuple[int, ...]) -> bool:
     return len(expected) == len(given) and all(
         dim >= 0 and want in {-1, dim} for want, dim in zip(expected, given, strict=True)
     )
+
+
+def _text(array: Array) -> Array:
+    """Return BYTES as the text that ONNX strings are; other arrays as they are."""
+    if array.dtype != object:
+        return array
+    return np.array([item.decode() for item in array.ravel()], object).reshape(array.shape)
 
 
 def _check_parameters(owner: str, parameters: Any) -> None:

@@ -131,6 +131,7 @@ class _Router(grpc.GenericRpcHandler):
             try:
                 async for message in call.outgoing():
                     yield message
+                call.delivered = True
             finally:
                 receiver.cancel()
                 call.close()
@@ -212,6 +213,8 @@ class _AioStream(_CallBase):
         self.on_close: Callable[[], None] = lambda: None
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._status: tuple[StatusCode, str, Metadata] | None = None
+        # Whether the caller was there until the last message.
+        self.delivered = False
 
     def reply(self, message: bytes) -> None:
         """Send one message and end with OK."""
@@ -236,6 +239,8 @@ class _AioStream(_CallBase):
     async def receive(self, requests: AsyncIterator[bytes]) -> None:
         """Hand every message to the handler, then tell it that no more will come."""
         async for message in requests:
+            if self._status is not None:
+                return
             _guard(self, partial(self.on_message, message))
         _guard(self, self.on_half_close)
 
@@ -246,12 +251,15 @@ class _AioStream(_CallBase):
 
     def close(self) -> None:
         """The call is over: tell the handler, and count it if nobody answered."""
-        if self._status is None:
+        if self._status is not None and self.delivered:
+            self._observe(self.path, int(self._status[0]))
+        else:
             self._abandon()
             self._status = (StatusCode.CANCELLED, "", ())
-        else:
-            self._observe(self.path, int(self._status[0]))
-        self.on_close()
+        try:
+            self.on_close()
+        except Exception:  # noqa: BLE001  the call is over: there is nobody left to tell
+            _log.exception("%s failed", self.path)
 
     async def end(self) -> None:
         """Send the status that the handler chose."""

@@ -256,6 +256,8 @@ class _CoreCall:
         if self._state != _OPEN:
             return
         self._state = _ANSWERED
+        # Counted before it is sent: whoever has the answer finds it counted.
+        self._transport.observe(self.path, 0)
         self._transport.start_batch(
             self._call,
             (
@@ -265,13 +267,13 @@ class _CoreCall:
             ),
             None,
         )
-        self._transport.observe(self.path, 0)
 
     def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
         """End the call with an error."""
         if self._state != _OPEN:
             return
         self._state = _ANSWERED
+        self._transport.observe(self.path, int(code))
         self._transport.start_batch(
             self._call,
             (
@@ -282,7 +284,6 @@ class _CoreCall:
             ),
             None,
         )
-        self._transport.observe(self.path, int(code))
 
     def _on_message(self, event: Any) -> None:
         message = event.batch_operations[0].message()
