@@ -8,16 +8,10 @@ the runs of batches too long for it, which happen on one executor thread.
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final, Protocol
 
 from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import ModelCounters
@@ -28,21 +22,13 @@ from isotherm.server.errors import (
     OverloadedError,
     RequestError,
 )
+from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
 from isotherm.server.layout import CloseReason
 
 _log = logging.getLogger(__name__)
 
-Array = NDArray[Any]
-
 # What a refused caller is told to wait when nothing has run yet.
 _DEFAULT_RETRY_S: Final = 0.01
-
-
-class Caller(Protocol):
-    """Who waits for a job: gone, or waiting until a deadline (as time.time())."""
-
-    cancelled: bool
-    deadline: float | None
 
 
 class Loop(Protocol):
@@ -58,35 +44,6 @@ class Loop(Protocol):
         """Call back soon, from any thread."""
 
 
-@dataclass(eq=False, slots=True)
-class Job:
-    """One request: an array an input, each with `rows` rows, and who waits for the answer."""
-
-    inputs: Sequence[Array]
-    rows: int
-    caller: Caller
-    arrived_ns: int
-    # Only jobs of equal keys share a batch: the shapes without their rows, where those may differ.
-    key: object = None
-    # What the answer must repeat; batching only carries it.
-    context: Any = None
-    # Memory that the job holds while it waits. Arrays of text do not know theirs.
-    size_bytes: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class Batch:
-    """Jobs that run together, and what became of them."""
-
-    jobs: list[Job]
-    rows: int
-    started_ns: int
-    outputs: Sequence[Array] = ()
-    error: RequestError | None = None
-    assemble_ns: int = 0
-    run_ns: int = 0
-
-
 class Outcome(Protocol):
     """What a batcher's owner does with what it hands back, on the loop's thread."""
 
@@ -95,17 +52,6 @@ class Outcome(Protocol):
 
     def refuse(self, job: Job, error: RequestError) -> None:
         """End one job with an error."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Runner:
-    """The model as batching sees it."""
-
-    run: Callable[[Sequence[Array]], list[Array]]
-    # Tells whether a batch of so many rows is short enough for the loop's own thread.
-    inline: Callable[[int], bool]
-    # False: every job runs alone, as it is.
-    batched: bool = True
 
 
 class Batcher:
@@ -131,7 +77,8 @@ class Batcher:
         self._scheduled = False
         self._draining = False
         self._last_run_s = 0.0
-        self._executor: _Executor | None = None
+        self._execute = Execution(runner, config.max_batch_size)
+        self._executor: Executor | None = None
 
     def submit(self, job: Job) -> None:
         """Queue a job; raise OverloadedError at once when the queue is full."""
@@ -192,7 +139,7 @@ class Batcher:
             self._finish(self._execute(batch))
         else:
             self._running = True
-            self._executor = self._executor or _Executor(self._execute, self._on_executed)
+            self._executor = self._executor or Executor(self._execute, self._on_executed)
             self._executor.submit(batch)
 
     def _remaining_delay_s(self) -> float:
@@ -252,32 +199,6 @@ class Batcher:
             return False
         return True
 
-    def _execute(self, batch: Batch) -> list[Batch]:
-        """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails."""
-        try:
-            self._run(batch)
-        except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
-            if len(batch.jobs) > 1:
-                alone = [Batch([job], job.rows, batch.started_ns) for job in batch.jobs]
-                return [result for one in alone for result in self._execute(one)]
-            _log.warning("a request failed in the model: %s", error)
-            batch.error = ExecutionError(f"the model failed on this request: {error}")
-        return [batch]
-
-    def _run(self, batch: Batch) -> None:
-        assembled = _assemble(batch.jobs)
-        ready_ns = time.perf_counter_ns()
-        limit = self._config.max_batch_size
-        if self._runner.batched and batch.rows > limit:
-            outputs = _run_in_slices(self._runner.run, assembled, batch.rows, limit)
-        else:
-            outputs = self._runner.run(assembled)
-        if self._runner.batched:
-            _check_rows(outputs, batch.rows)
-        batch.outputs = outputs
-        batch.assemble_ns = ready_ns - batch.started_ns
-        batch.run_ns = time.perf_counter_ns() - ready_ns
-
     def _on_executed(self, results: list[Batch]) -> None:
         self._loop.call_soon_threadsafe(lambda: self._finish(results))
 
@@ -296,7 +217,7 @@ class Batcher:
             return
         self._last_run_s = batch.run_ns / 1e9
         counters = self._counters
-        runs = self._runs(batch.rows)
+        runs = self._execute.runs(batch.rows)
         # Counted before they are sent: whoever has an answer finds it counted.
         for rows in runs:
             counters.executed(rows)
@@ -317,62 +238,3 @@ class Batcher:
         assemble_ns, run_ns, encode_ns = times
         for rows in runs:
             counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
-
-    def _runs(self, rows: int) -> list[int]:
-        """Return the sizes in which so many rows were run."""
-        limit = self._config.max_batch_size
-        if not self._runner.batched or rows <= limit:
-            return [rows]
-        return [min(limit, rows - start) for start in range(0, rows, limit)]
-
-
-class _Executor:
-    """One thread that runs batches, one at a time, and does as little else as possible."""
-
-    def __init__(
-        self, execute: Callable[[Batch], list[Batch]], done: Callable[[list[Batch]], None]
-    ) -> None:
-        self._execute = execute
-        self._done = done
-        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="executor", daemon=True)
-        self._thread.start()
-
-    def submit(self, batch: Batch) -> None:
-        """Run a batch after those submitted before."""
-        self._batches.put(batch)
-
-    def close(self) -> None:
-        """End the thread after what was submitted."""
-        self._batches.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            self._done(self._execute(batch))
-
-
-def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
-    if len(jobs) == 1:
-        return jobs[0].inputs
-    return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
-
-
-def _check_rows(outputs: Sequence[Array], rows: int) -> None:
-    # A free first dimension need not be the batch's: handing rows out would then mix callers up.
-    for output in outputs:
-        if len(output) != rows:
-            msg = f"it gave {len(output)} rows for {rows}"
-            raise ValueError(msg)
-
-
-def _run_in_slices(
-    run: Callable[[Sequence[Array]], list[Array]],
-    inputs: Sequence[Array],
-    rows: int,
-    limit: int,
-) -> list[Array]:
-    parts = [
-        run([array[start : start + limit] for array in inputs]) for start in range(0, rows, limit)
-    ]
-    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

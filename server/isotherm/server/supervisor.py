@@ -10,10 +10,8 @@ import logging
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
@@ -21,19 +19,16 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from isotherm.server import control, metrics
 from isotherm.server.config import ServerConfig
-from isotherm.server.control import Line, Message
+from isotherm.server.control import Message
 from isotherm.server.counters import Block
 from isotherm.server.endpoint import Endpoint, check_page, metrics_page
 from isotherm.server.errors import PortError, StartError
-from isotherm.server.layout import WorkerState
+from isotherm.server.port import reserve_port
 from isotherm.server.rpcs import COUNTED_RPCS
+from isotherm.server.slot import Slot
 
 _log = logging.getLogger(__name__)
 
-_FIRST_BACKOFF_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 30.0
-# A worker that served so long starts with a fresh back-off.
-_STABLE_AFTER_S: Final = 60.0
 # `timeout` and some init systems signal a process and then its group: one intent, two signals.
 _SAME_SIGNAL_S: Final = 0.5
 # Beyond the grace that workers give their calls.
@@ -49,7 +44,7 @@ class Supervisor:
         self._blocks = [Block.create(COUNTED_RPCS) for _ in range(config.workers)]
         self._reserved, self._address = reserve_port(config.host, config.grpc_port)
         self._slots = [
-            _Slot(config, slot, self._blocks, self._address) for slot in range(config.workers)
+            Slot(config, slot, self._blocks, self._address) for slot in range(config.workers)
         ]
         self._signals = 0
         self._signalled_at = 0.0
@@ -109,7 +104,7 @@ class Supervisor:
 
     def _step(self, selector: selectors.BaseSelector, wake: socket.socket) -> None:
         for key, _ in selector.select(self._patience_s()):
-            slot: _Slot | None = key.data
+            slot: Slot | None = key.data
             if slot is None:
                 wake.recv(4096)
                 continue
@@ -131,7 +126,7 @@ class Supervisor:
         times += [self._stop_by] if self._stop_by is not None else []
         return max(0.0, min(times) - time.monotonic()) if times else None
 
-    def _on_message(self, slot: _Slot, message: Message) -> None:
+    def _on_message(self, slot: Slot, message: Message) -> None:
         if message["kind"] == control.FAILED:
             slot.reason = message["reason"]
         elif message["kind"] == control.SERVING:
@@ -148,7 +143,7 @@ class Supervisor:
                     self._endpoint.port,
                 )
 
-    def _on_exit(self, slot: _Slot, selector: selectors.BaseSelector) -> None:
+    def _on_exit(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         selector.unregister(slot.line)
         status = slot.reap()
         if self._signals or self._failure is not None:
@@ -183,129 +178,6 @@ class Supervisor:
         self._stop_by = time.monotonic() + patience_s
         for slot in self._slots:
             slot.drain()
-
-
-class _Slot:
-    """One worker's place: its process, its line, and when to start it again."""
-
-    def __init__(
-        self, config: ServerConfig, number: int, blocks: Sequence[Block], address: str
-    ) -> None:
-        self.number = number
-        self.restarts = 0
-        self.restart_at: float | None = None
-        self.serving_since: float | None = None
-        self.never_served = True
-        self.killed = False
-        self.reason = ""
-        self.line: Line
-        self._config = config
-        self._blocks = blocks
-        self._address = address
-        self._backoff_s = _FIRST_BACKOFF_S
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None
-
-    def start(self, selector: selectors.BaseSelector) -> None:
-        """Start the process, and tell it what to be."""
-        self.restart_at = self.serving_since = None
-        self.reason = ""
-        ours, theirs = socket.socketpair()
-        fds = [block.fd for block in self._blocks]
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
-                [sys.executable, "-m", "isotherm.server.worker", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), *fds),
-                stdin=subprocess.DEVNULL,
-            )
-        self._blocks[self.number].pid = self._process.pid
-        self.line = Line(ours)
-        self.line.send(
-            control.START,
-            config=self._config.to_json(),
-            slot=self.number,
-            blocks=fds,
-            address=self._address,
-        )
-        selector.register(self.line, selectors.EVENT_READ, self)
-
-    def read(self) -> list[Message] | None:
-        """Return what the worker says; None when it has ended."""
-        messages = self.line.read()
-        if messages and any(message["kind"] == control.SERVING for message in messages):
-            self.never_served = False
-        return messages
-
-    def drain(self) -> None:
-        """Tell the worker to stop when its calls are answered."""
-        self.restart_at = None
-        if self.running:
-            self.line.send(control.DRAIN)
-
-    def reap(self) -> int:
-        """Take leave of a process that has closed its line; return its exit status."""
-        assert self._process is not None  # noqa: S101  its line was open
-        try:
-            status = self._process.wait(_EXIT_MARGIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            status = -signal.SIGKILL
-        self._process = None
-        self.line.close()
-        block = self._blocks[self.number]
-        block.state = WorkerState.DOWN
-        block.pid = 0
-        return status
-
-    def plan_restart(self) -> None:
-        """Start again after a back-off that doubles with every early death."""
-        now = time.monotonic()
-        if self.serving_since is not None and now - self.serving_since > _STABLE_AFTER_S:
-            self._backoff_s = _FIRST_BACKOFF_S
-        self.restart_at = now + self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, _MAX_BACKOFF_S)
-        self.restarts += 1
-
-    def kill(self) -> None:
-        """End the process at once, if it is still there."""
-        if self._process is not None and self._process.poll() is None:
-            self.killed = True
-            self._process.kill()
-            self._process.wait()
-
-
-def reserve_port(host: str, port: int) -> tuple[socket.socket, str]:
-    """Hold a port for the workers, who bind it with SO_REUSEPORT; return (holder, "address:port").
-
-    Shared ports cannot tell a stranger from a brother: a second server would silently take half of
-    the first one's calls. So the port is first bound exclusively, which fails when anyone has it.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-            address = probe.getsockname()
-        holder = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(address)
-        except OSError:
-            holder.close()
-            raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        msg = f"cannot bind the gRPC port {host}:{port}: {reason}; choose another (--grpc-port)"
-        raise PortError(msg) from error
-    shown = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-    return holder, f"{shown}:{address[1]}"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isotherm.server.batching import Array, Batcher, Job, Runner
+from isotherm.server.batching import Batcher
 from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import Block
 from isotherm.server.errors import (
@@ -20,6 +20,7 @@ from isotherm.server.errors import (
     OverloadedError,
     RequestError,
 )
+from isotherm.server.execution import Array, Job, Runner
 from isotherm.server.layout import CloseReason, Phase
 from isotherm.server.totals import ModelTotals, total
 from tests.unit.server.fakes import FakeCall, FakeLoop, shapes

@@ -8,7 +8,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from isotherm.server.batching import Batcher, Job, Loop, Runner
+from isotherm.server.batching import Batcher, Loop
 from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import Block, ModelCounters
 from isotherm.server.errors import (
@@ -19,6 +19,7 @@ from isotherm.server.errors import (
     OverloadedError,
     RequestError,
 )
+from isotherm.server.execution import Job, Runner
 from isotherm.server.layout import Rejection
 from isotherm.server.loader import Model
 from isotherm.server.repository import Repository

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from isotherm.server.errors import PortError
-from isotherm.server.supervisor import reserve_port
+from isotherm.server.port import reserve_port
 
 
 @contextlib.contextmanager

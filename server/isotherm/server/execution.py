@@ -1,0 +1,160 @@
+"""One batch through the model: assembled, sliced where it is too large, its culprit isolated."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotherm.server.errors import ExecutionError, RequestError
+
+_log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+
+
+class Caller(Protocol):
+    """Who waits for a job: gone, or waiting until a deadline (as time.time())."""
+
+    cancelled: bool
+    deadline: float | None
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request: an array an input, each with `rows` rows, and who waits for the answer."""
+
+    inputs: Sequence[Array]
+    rows: int
+    caller: Caller
+    arrived_ns: int
+    # Only jobs of equal keys share a batch: the shapes without their rows, where those may differ.
+    key: object = None
+    # What the answer must repeat; batching only carries it.
+    context: Any = None
+    # Memory that the job holds while it waits. Arrays of text do not know theirs.
+    size_bytes: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Jobs that run together, and what became of them."""
+
+    jobs: list[Job]
+    rows: int
+    started_ns: int
+    outputs: Sequence[Array] = ()
+    error: RequestError | None = None
+    assemble_ns: int = 0
+    run_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runner:
+    """The model as batching sees it."""
+
+    run: Callable[[Sequence[Array]], list[Array]]
+    # Tells whether a batch of so many rows is short enough for the loop's own thread.
+    inline: Callable[[int], bool]
+    # False: every job runs alone, as it is.
+    batched: bool = True
+
+
+class Execution:
+    """Runs batches of one model, on whichever thread it is called."""
+
+    def __init__(self, runner: Runner, max_batch_size: int) -> None:
+        self._runner = runner
+        self._max_batch_size = max_batch_size
+
+    def __call__(self, batch: Batch) -> list[Batch]:
+        """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails."""
+        try:
+            self._run(batch)
+        except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
+            if len(batch.jobs) > 1:
+                alone = [Batch([job], job.rows, batch.started_ns) for job in batch.jobs]
+                return [result for one in alone for result in self(one)]
+            _log.warning("a request failed in the model: %s", error)
+            batch.error = ExecutionError(f"the model failed on this request: {error}")
+        return [batch]
+
+    def _run(self, batch: Batch) -> None:
+        assembled = _assemble(batch.jobs)
+        ready_ns = time.perf_counter_ns()
+        limit = self._max_batch_size
+        if self._runner.batched and batch.rows > limit:
+            outputs = _run_in_slices(self._runner.run, assembled, batch.rows, limit)
+        else:
+            outputs = self._runner.run(assembled)
+        if self._runner.batched:
+            _check_rows(outputs, batch.rows)
+        batch.outputs = outputs
+        batch.assemble_ns = ready_ns - batch.started_ns
+        batch.run_ns = time.perf_counter_ns() - ready_ns
+
+    def runs(self, rows: int) -> list[int]:
+        """Return the sizes in which so many rows were run."""
+        limit = self._max_batch_size
+        if not self._runner.batched or rows <= limit:
+            return [rows]
+        return [min(limit, rows - start) for start in range(0, rows, limit)]
+
+
+class Executor:
+    """One thread that runs batches, one at a time, and does as little else as possible."""
+
+    def __init__(
+        self, execute: Callable[[Batch], list[Batch]], done: Callable[[list[Batch]], None]
+    ) -> None:
+        self._execute = execute
+        self._done = done
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="executor", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Run a batch after those submitted before."""
+        self._batches.put(batch)
+
+    def close(self) -> None:
+        """End the thread after what was submitted."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._done(self._execute(batch))
+
+
+def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
+    if len(jobs) == 1:
+        return jobs[0].inputs
+    return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+
+
+def _check_rows(outputs: Sequence[Array], rows: int) -> None:
+    # A free first dimension need not be the batch's: handing rows out would then mix callers up.
+    for output in outputs:
+        if len(output) != rows:
+            msg = f"it gave {len(output)} rows for {rows}"
+            raise ValueError(msg)
+
+
+def _run_in_slices(
+    run: Callable[[Sequence[Array]], list[Array]],
+    inputs: Sequence[Array],
+    rows: int,
+    limit: int,
+) -> list[Array]:
+    parts = [
+        run([array[start : start + limit] for array in inputs]) for start in range(0, rows, limit)
+    ]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]

@@ -1,0 +1,118 @@
+"""One worker's place under the supervisor: its process, its line, and when to start it again."""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from isotherm.server import control
+from isotherm.server.config import ServerConfig
+from isotherm.server.control import Line, Message
+from isotherm.server.counters import Block
+from isotherm.server.layout import WorkerState
+
+_FIRST_BACKOFF_S: Final = 0.5
+_MAX_BACKOFF_S: Final = 30.0
+# A worker that served so long starts with a fresh back-off.
+_STABLE_AFTER_S: Final = 60.0
+# How long a process may take to end once it has closed its line.
+_EXIT_S: Final = 10.0
+
+
+class Slot:
+    """A worker process, or the wait for one."""
+
+    def __init__(
+        self, config: ServerConfig, number: int, blocks: Sequence[Block], address: str
+    ) -> None:
+        self.number = number
+        self.restarts = 0
+        self.restart_at: float | None = None
+        self.serving_since: float | None = None
+        self.never_served = True
+        self.killed = False
+        self.reason = ""
+        self.line: Line
+        self._config = config
+        self._blocks = blocks
+        self._address = address
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None
+
+    def start(self, selector: selectors.BaseSelector) -> None:
+        """Start the process, and tell it what to be."""
+        self.restart_at = self.serving_since = None
+        self.reason = ""
+        ours, theirs = socket.socketpair()
+        fds = [block.fd for block in self._blocks]
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
+                [sys.executable, "-m", "isotherm.server.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), *fds),
+                stdin=subprocess.DEVNULL,
+            )
+        self._blocks[self.number].pid = self._process.pid
+        self.line = Line(ours)
+        self.line.send(
+            control.START,
+            config=self._config.to_json(),
+            slot=self.number,
+            blocks=fds,
+            address=self._address,
+        )
+        selector.register(self.line, selectors.EVENT_READ, self)
+
+    def read(self) -> list[Message] | None:
+        """Return what the worker says; None when it has ended."""
+        messages = self.line.read()
+        if messages and any(message["kind"] == control.SERVING for message in messages):
+            self.never_served = False
+        return messages
+
+    def drain(self) -> None:
+        """Tell the worker to stop when its calls are answered."""
+        self.restart_at = None
+        if self.running:
+            self.line.send(control.DRAIN)
+
+    def reap(self) -> int:
+        """Take leave of a process that has closed its line; return its exit status."""
+        assert self._process is not None  # noqa: S101  its line was open
+        try:
+            status = self._process.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = -signal.SIGKILL
+        self._process = None
+        self.line.close()
+        block = self._blocks[self.number]
+        block.state = WorkerState.DOWN
+        block.pid = 0
+        return status
+
+    def plan_restart(self) -> None:
+        """Start again after a back-off that doubles with every early death."""
+        now = time.monotonic()
+        if self.serving_since is not None and now - self.serving_since > _STABLE_AFTER_S:
+            self._backoff_s = _FIRST_BACKOFF_S
+        self.restart_at = now + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, _MAX_BACKOFF_S)
+        self.restarts += 1
+
+    def kill(self) -> None:
+        """End the process at once, if it is still there."""
+        if self._process is not None and self._process.poll() is None:
+            self.killed = True
+            self._process.kill()
+            self._process.wait()
