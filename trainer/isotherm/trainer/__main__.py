@@ -18,6 +18,7 @@ from isotherm.trainer.errors import ConfigError, InputError, TrainerError
 if TYPE_CHECKING:
     from isotherm.trainer.config import TrainConfig
     from isotherm.trainer.loop import OnEpoch
+    from isotherm.trainer.run import Drawer, Published
 
 app = typer.Typer(add_completion=False)
 
@@ -91,6 +92,20 @@ Draw = Annotated[
     ),
 ]
 Dpi = Annotated[int | None, typer.Option(show_default="600", rich_help_panel=_OUTPUT)]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="seed: the readings' line and network by plain SGD, as the book trains them.",
+        show_default=False,
+        rich_help_panel=_MODEL,
+    ),
+]
+Summary = Annotated[
+    bool,
+    typer.Option(
+        "--summary", help="Print the modules and parameters first.", rich_help_panel=_OUTPUT
+    ),
+]
 LogEvery = Annotated[
     int,
     typer.Option(
@@ -110,6 +125,7 @@ def train(
     targets: Targets = None,
     config: Config = None,
     model: Model = None,
+    recipe: Recipe = None,
     layers: Layers = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -120,6 +136,7 @@ def train(
     plots: Plots = None,
     draw: Draw = None,
     dpi: Dpi = None,
+    summary: Summary = False,
     log_every: LogEvery = 1000,
 ) -> None:
     """Train on a table, compare with the mean and a line, and publish the model that is kept."""
@@ -143,19 +160,41 @@ def train(
     with _sentences():
         from isotherm.trainer.config import load
 
-        _run(load(config, flags), log_every)
+        if recipe is not None:
+            _follow(recipe, flags, config, summary=summary)
+            return
+        _run(load(config, flags), log_every, summary=summary)
 
 
-def _run(config: TrainConfig, log_every: int) -> None:
+def _run(config: TrainConfig, log_every: int, *, summary: bool) -> None:
+    from isotherm.trainer import lesson, run
+
+    if summary:
+        typer.echo(lesson.summary(run.untrained(config)))
+    _tell(run.train(config, created_at=_now(), on_epoch=_printer(log_every)), config)
+
+
+def _follow(name: str, flags: dict[str, object], file: Path | None, *, summary: bool) -> None:
+    from isotherm.trainer import recipe
+    from isotherm.trainer.config import load
+
+    config = load(file, recipe.settings(name, flags))
+    if summary:
+        for text in recipe.summaries():
+            typer.echo(text)
+    published = recipe.train(config, created_at=_now(), echo=typer.echo)
+    _tell(published, config, recipe.draw)
+
+
+def _tell(published: Published, config: TrainConfig, drawer: Drawer | None = None) -> None:
     from rich.console import Console
 
     from isotherm.trainer import report, run
 
-    published = run.train(config, created_at=_now(), on_epoch=_printer(log_every))
     report.show(published.fitted, Console())
     typer.echo(f"parity: ONNX Runtime is within {published.parity:.1e} of torch")
     try:
-        for path in run.draw(published, config) if config.draw else []:
+        for path in run.draw(published, config, drawer) if config.draw else []:
             typer.echo(f"plot {path}")
     finally:
         # The last line is for scripts, and true whatever became of the pictures.

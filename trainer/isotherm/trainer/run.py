@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+from torch import nn
 
 from isotherm.trainer import contract, data, estimator, export, loop, model, parity, publish
 from isotherm.trainer.config import TrainConfig
@@ -16,6 +19,9 @@ from isotherm.trainer.errors import ExportError, RepositoryError
 from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
 
 _log = logging.getLogger(__name__)
+
+# From a fit, a folder and the dots an inch to the paths of what was drawn.
+Drawer = Callable[[estimator.Fitted, Path, int], list[Path]]
 
 # The recipe, so that a model file says how it was made. It names no file and no folder.
 TRAINING_KEY: Final = "isotherm.training"
@@ -82,6 +88,13 @@ def build(
     return content, difference
 
 
+def untrained(config: TrainConfig) -> nn.Sequential:
+    """Return the network of `config` for its table, with the weights that training starts from."""
+    table = data.read(config.data)
+    widths = {"features": len(table.features), "targets": len(table.targets)}
+    return model.network(config.network.layers, **widths, seed=config.fit.seed)
+
+
 def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
     """Return the settings that made the model, with the layers that the defaults stand for."""
     resolved: dict[str, object] = config.model_dump(
@@ -92,14 +105,16 @@ def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
     return resolved
 
 
-def draw(published: Published, config: TrainConfig) -> list[Path]:
-    """Draw the pictures of a run; return their paths."""
-    # matplotlib takes half a second to import, and may be left out.
-    from isotherm.trainer import plots
+def draw(published: Published, config: TrainConfig, drawer: Drawer | None = None) -> list[Path]:
+    """Draw the pictures of a run, or those of another `drawer`; return their paths."""
+    if drawer is None:
+        # matplotlib takes half a second to import, and may be left out.
+        from isotherm.trainer import plots
 
+        drawer = plots.draw
     folder = config.plots or _beside(config.repository, published.path)
     try:
-        return plots.draw(published.fitted, folder, config.dpi)
+        return drawer(published.fitted, folder, config.dpi)
     except OSError as error:
         msg = f"cannot write the pictures to '{folder}': {error.strerror}; choose another --plots"
         raise RepositoryError(msg) from error
