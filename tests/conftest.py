@@ -35,6 +35,7 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.publish(folder, "mlp", models.mlp())
     models.publish(folder, "wide", models.mlp((4, 8, 3)))
     models.publish(folder, "simple", models.simple())
+    models.publish(folder, "labelled", models.labelled())
     models.publish(folder, "lookup", models.lookup())
     models.publish(folder, "fixed", models.fixed_batch())
     models.publish(folder, "text", models.identity())

@@ -373,14 +373,14 @@ REFUSED: dict[str, tuple[pb.ModelInferRequest, grpc.StatusCode, str]] = {
         UNIMPLEMENTED,
         "input 'x': shared memory is not served",
     ),
-    "classification": (
+    "classification of none": (
         with_(
             lambda r: setattr(
-                r.outputs.add(name="y").parameters["classification"], "int64_param", 1
+                r.outputs.add(name="y").parameters["classification"], "int64_param", 0
             )
         ),
-        UNIMPLEMENTED,
-        "output 'y': the classification extension is not served",
+        INVALID,
+        "output 'y': classification must be an int64_param of 1 or more",
     ),
 }
 

@@ -78,6 +78,27 @@ def doubling() -> onnx.ModelProto:
     )
 
 
+def labelled() -> onnx.ModelProto:
+    """Return a classifier with labels: x [batch, 1] to y [batch, 2] = (1 - x, x), cold and warm."""
+    slope = numpy_helper.from_array(np.array([[-1.0, 1.0]], np.float32), "slope")
+    start = numpy_helper.from_array(np.array([1.0, 0.0], np.float32), "start")
+    model = _model(
+        [helper.make_node("Gemm", ["x", "slope", "start"], ["y"])],
+        [_info("x", TensorProto.FLOAT, 1)],
+        [_info("y", TensorProto.FLOAT, 2)],
+        [slope, start],
+    )
+    contract = Contract(schema_version=1, model_name="labelled")
+    contract.features.add(name="x", datatype="FP32")
+    contract.targets.add(name="kind", datatype="BYTES", classes=["cold", "warm"])
+    contract.tensors.input, contract.tensors.prediction = "x", "y"
+    contract.golden.rows = 1
+    contract.golden.inputs.append(0.25)
+    contract.golden.outputs.extend([0.75, 0.25])
+    contract.golden.absolute_tolerance = 1e-6
+    return with_contract(model, contract)
+
+
 def simple() -> onnx.ModelProto:
     """Return Triton's example model: INPUT0, INPUT1 INT32 [batch, 16] to their sum, difference."""
     return _model(

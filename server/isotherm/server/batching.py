@@ -20,6 +20,7 @@ from isotherm.server.errors import (
     ExecutionError,
     ExpiredError,
     OverloadedError,
+    QueueTimeoutError,
     RequestError,
 )
 from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
@@ -195,7 +196,10 @@ class Batcher:
             self._outcome.refuse(job, AbandonedError("the caller has gone"))
             return False
         if caller.deadline is not None and caller.deadline <= now_s:
-            self._outcome.refuse(job, ExpiredError("Request timeout expired in the queue"))
+            self._outcome.refuse(job, ExpiredError("the deadline passed in the queue"))
+            return False
+        if job.expires_s is not None and job.expires_s <= now_s:
+            self._outcome.refuse(job, QueueTimeoutError("Request timeout expired"))
             return False
         return True
 

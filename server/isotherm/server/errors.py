@@ -7,6 +7,7 @@ ServerError
 │   ├── UnavailableError        not now: draining, or the model is not ready
 │   ├── OverloadedError         the queue is full
 │   ├── ExpiredError            the caller's deadline has passed
+│   ├── QueueTimeoutError       the request's own time in the queue has passed
 │   ├── AbandonedError          the caller has gone
 │   ├── UnsupportedError        a part of the protocol that is not served
 │   └── ExecutionError          the model failed on this request
@@ -51,6 +52,10 @@ class OverloadedError(RequestError):
 
 class ExpiredError(RequestError):
     """The caller's deadline passed before the model ran."""
+
+
+class QueueTimeoutError(RequestError):
+    """The time that the request allowed itself in the queue has passed."""
 
 
 class AbandonedError(RequestError):

@@ -39,6 +39,8 @@ class Job:
     key: object = None
     # What the answer must repeat; batching only carries it.
     context: Any = None
+    # When it has waited enough, as time.time(); None: only its caller's deadline counts.
+    expires_s: float | None = None
     # Memory that the job holds while it waits. Arrays of text do not know theirs.
     size_bytes: int = 0
 

@@ -9,7 +9,6 @@ INFERENCE: Final = "inference.GRPCInferenceService"
 PREFIX: Final = f"/{INFERENCE}/"
 
 _REASONS = {
-    "ModelStreamInfer": "streams are not served: call ModelInfer",
     "RepositoryModelLoad": "models are chosen when the server starts: start it again",
     "RepositoryModelUnload": "models are chosen when the server starts: start it again",
     "TraceSetting": "the server does not trace",
@@ -34,6 +33,7 @@ SERVED_RPCS: Final = (
     "ModelReady",
     "ModelMetadata",
     "ModelInfer",
+    "ModelStreamInfer",
     "ModelConfig",
     "ModelStatistics",
     "RepositoryIndex",

@@ -28,6 +28,7 @@ from isotherm.server.service.methods import methods
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
+from isotherm.server.service.streaming import StreamingService
 from isotherm.server.transport.call import TransportConfig
 from isotherm.server.transport.choose import choose_transport
 
@@ -54,6 +55,7 @@ class Worker:
         )
         self._inference = InferenceService(self._repository, self._transport, config.batching)
         self._models = ModelsService(self._repository, blocks, config.batching)
+        self._streaming = StreamingService(self._inference)
         self._health = HealthService()
 
     def listen(self, address: str) -> int:
@@ -68,6 +70,7 @@ class Worker:
                 self._inference,
                 self._models,
                 RepositoryService(self._repository),
+                self._streaming,
                 self._health,
                 ReflectionService(),
             ),
@@ -110,6 +113,7 @@ class Worker:
         self._transport.call_later(self._config.drain_delay_s, self._stop)
 
     def _stop(self) -> None:
+        self._streaming.close()
         self._health.close()
         self._transport.stop(self._config.grace_s)
 

@@ -208,7 +208,7 @@ def test_a_caller_that_has_gone_or_is_late_is_not_computed(service: Service):
     totals = service.totals("doubling")
 
     assert (gone.code, late.code) == (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED)
-    assert late.details == "Request timeout expired in the queue"
+    assert late.details == "the deadline passed in the queue"
     assert totals.rejected == [0, 1, 1]
     assert totals.executions == 0
 

@@ -20,6 +20,7 @@ from isotherm.server.service.methods import methods
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
+from isotherm.server.service.streaming import StreamingService
 from isotherm.server.transport.call import Stream, Unary
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
@@ -37,10 +38,12 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     repository = Repository(folder)
     list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
     config = BatchingConfig()
+    inference = InferenceService(repository, FakeLoop(), config)
     return methods(
-        InferenceService(repository, FakeLoop(), config),
+        inference,
         ModelsService(repository, [Block.create([])], config),
         RepositoryService(repository),
+        StreamingService(inference),
         HealthService(),
         ReflectionService(),
     )
@@ -76,7 +79,7 @@ def test_an_error_of_a_service_ends_the_call(server: Serving):
     assert error.details() == "Request for unknown model: 'nobody' is not found"
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVED_RPCS) - {"ModelInfer"}))
+@pytest.mark.parametrize("name", sorted(set(SERVED_RPCS) - {"ModelInfer", "ModelStreamInfer"}))
 def test_bytes_that_are_no_request_are_the_callers_mistake(server: Serving, name: str):
     """Named by the message that was expected."""
     error = server.error(PREFIX + name, b"\xff")
@@ -85,25 +88,13 @@ def test_bytes_that_are_no_request_are_the_callers_mistake(server: Serving, name
     assert error.details() == f"the message is not a {name}Request"
 
 
-@pytest.mark.parametrize("name", sorted(set(UNSERVED_RPCS) - {"ModelStreamInfer"}))
+@pytest.mark.parametrize("name", sorted(UNSERVED_RPCS))
 def test_an_rpc_that_is_not_served_says_why(server: Serving, name: str):
     """Whatever the message is."""
     error = server.error(PREFIX + name, b"\xff")
 
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert error.details() == f"{name} is not served: {UNSERVED_RPCS[name]}"
-
-
-def test_a_stream_that_is_not_served_says_why(server: Serving):
-    """Before its first message is read."""
-    path = PREFIX + "ModelStreamInfer"
-    responses = server.stream(path)(iter([b"x"]), timeout=30)
-    with pytest.raises(grpc.RpcError) as error:
-        list(responses)
-
-    assert isinstance(error.value, grpc.Call)
-    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert (error.value.details() or "").startswith("ModelStreamInfer is not served: ")
 
 
 def test_overload_reaches_the_caller_as_grpc_knows_it(table: Table):

@@ -97,8 +97,10 @@ def test_the_servers_metadata_names_only_what_works(service: ModelsService):
     assert (answer.name, answer.version) == ("isotherm", metadata.version("isotherm"))
     assert list(answer.extensions) == [
         "binary_tensor_data",
+        "classification",
         "model_configuration",
         "model_repository",
+        "parameters",
         "statistics",
     ]
 

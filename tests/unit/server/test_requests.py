@@ -434,24 +434,12 @@ def test_text_that_is_cut_off_or_miscounted_is_refused(data: bytes, message: str
     assert refused(request, models.identity()) == (InvalidRequestError, f"model 'model': {message}")
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "shared_memory_region",
-            "input 'x': shared memory is not served: send the tensor in the message",
-        ),
-        (
-            "classification",
-            "input 'x': the classification extension is not served: ask for the raw output",
-        ),
-    ],
-)
 @pytest.mark.parametrize("form", ["raw", "typed"])
-def test_an_input_that_asks_for_what_is_not_served_is_told_so(name: str, message: str, form: str):
+def test_an_input_that_asks_for_what_is_not_served_is_told_so(form: str):
     """Never silence: the answer would be another than the one asked for."""
     request = raw(column(1)) if form == "raw" else pb.ModelInferRequest(inputs=[fp32(1)])
-    request.inputs[0].parameters[name].string_param = "region"
+    request.inputs[0].parameters["shared_memory_region"].string_param = "region"
+    message = "input 'x': shared memory is not served: send the tensor in the message"
 
     assert refused(request) == (UnsupportedError, message)
 
@@ -500,9 +488,9 @@ def outputs(*names: str) -> pb.ModelInferRequest:
     ("names", "selection"),
     [
         ((), None),
-        (("OUTPUT0",), (0,)),
-        (("OUTPUT1",), (1,)),
-        (("OUTPUT1", "OUTPUT0"), (0, 1)),
+        (("OUTPUT0",), {0: 0}),
+        (("OUTPUT1",), {1: 0}),
+        (("OUTPUT1", "OUTPUT0"), {0: 0, 1: 0}),
     ],
 )
 def test_outputs_are_selected_in_the_models_order(names, selection):
@@ -528,27 +516,25 @@ def test_outputs_that_are_unknown_or_doubled_are_refused(names, message: str):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "classification",
-            "output 'y': the classification extension is not served: ask for the raw output",
-        ),
-        (
-            "shared_memory_region",
-            "output 'y': shared memory is not served: send the tensor in the message",
-        ),
-    ],
-)
-def test_an_output_that_asks_for_what_is_not_served_is_told_so(name: str, message: str):
+def test_an_output_that_asks_for_what_is_not_served_is_told_so():
     """As an input is."""
     request = outputs("y")
-    request.outputs[0].parameters[name].int64_param = 1
+    request.outputs[0].parameters["shared_memory_region"].string_param = "region"
     with pytest.raises(UnsupportedError) as error:
         decoder().select_outputs(request)
 
-    assert str(error.value) == message
+    assert (
+        str(error.value)
+        == "output 'y': shared memory is not served: send the tensor in the message"
+    )
+
+
+def test_an_output_may_be_asked_for_as_classes():
+    """With how many of them."""
+    request = outputs("OUTPUT1", "OUTPUT0")
+    request.outputs[0].parameters["classification"].int64_param = 3
+
+    assert decoder(models.simple()).select_outputs(request) == {0: 0, 1: 3}
 
 
 def test_an_outputs_other_parameters_are_ignored():
@@ -556,7 +542,7 @@ def test_an_outputs_other_parameters_are_ignored():
     request = outputs("y")
     request.outputs[0].parameters["binary_data"].bool_param = True
 
-    assert decoder().select_outputs(request) == (0,)
+    assert decoder().select_outputs(request) == {0: 0}
 
 
 def test_text_that_is_not_utf_8_is_refused():

@@ -45,7 +45,7 @@ def expected(
 ) -> list[pb.ModelInferResponse]:
     """Build the answers one field at a time."""
     messages, start = [], 0
-    for _, rows, request_id, selection in answers:
+    for _, rows, request_id, selection, _ in answers:
         message = pb.ModelInferResponse(model_name=model.name, model_version=str(model.version))
         message.id = request_id
         for index, spec in enumerate(model.session.outputs):

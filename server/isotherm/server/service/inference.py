@@ -17,12 +17,14 @@ from isotherm.server.errors import (
     ExpiredError,
     InvalidRequestError,
     OverloadedError,
+    QueueTimeoutError,
     RequestError,
 )
 from isotherm.server.execution import Job, Runner
 from isotherm.server.layout import Rejection
 from isotherm.server.loader import Model
 from isotherm.server.repository import Repository
+from isotherm.server.service.parameters import check_parameters
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.server.service.responses import Answer, ResponseEncoder
 from isotherm.server.service.status import fail, status_of
@@ -34,6 +36,7 @@ _REJECTIONS: Final = {
     AbandonedError: Rejection.CANCELLED,
     ExpiredError: Rejection.EXPIRED,
     OverloadedError: Rejection.QUEUE_FULL,
+    QueueTimeoutError: Rejection.EXPIRED,
 }
 
 
@@ -57,11 +60,29 @@ class Endpoint:
         """Queue a request; end it at once when it is wrong or there is no room."""
         try:
             arrays, rows, key = self._decoder.decode(request)
-            selection = self._decoder.select_outputs(request)
-            answer = Answer(call, rows, request.id, selection)
-            self.batcher.submit(Job(arrays, rows, call, arrived_ns, key, answer, size_bytes))
+            job = Job(
+                arrays,
+                rows,
+                call,
+                arrived_ns,
+                key,
+                Answer(call, rows, request.id),
+                None,
+                size_bytes,
+            )
+            if request.outputs:
+                job.context = self._select(call, rows, request)
+            if request.parameters:
+                wait_s = check_parameters(request.parameters)
+                job.expires_s = time.time() + wait_s if wait_s is not None else None
+            self.batcher.submit(job)
         except RequestError as error:
             self._end(call, error, arrived_ns)
+
+    def _select(self, call: Call, rows: int, request: pb.ModelInferRequest) -> Answer:
+        selected = self._decoder.select_outputs(request) or {}
+        classes = tuple(selected.values())
+        return Answer(call, rows, request.id, tuple(selected), classes if any(classes) else ())
 
     def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
         """Answer every job of a batch with its rows of the outputs."""
@@ -86,7 +107,7 @@ class Endpoint:
 
 
 class InferenceService:
-    """Finds the endpoint of a request."""
+    """Finds the endpoint of a request, whether it came alone or on a stream."""
 
     def __init__(self, repository: Repository, loop: Loop, config: BatchingConfig) -> None:
         self._repository = repository
@@ -116,9 +137,15 @@ class InferenceService:
         except DecodeError:
             fail(call, InvalidRequestError("the message is not a ModelInferRequest"))
             return
+        self.submit(call, request, len(message), arrived_ns)
+
+    def submit(
+        self, call: Call, request: pb.ModelInferRequest, size_bytes: int, arrived_ns: int
+    ) -> None:
+        """Hand a request to its model; end the call when there is none."""
         endpoint = self._endpoints.get((request.model_name, request.model_version))
         if endpoint is not None:
-            endpoint.accept(call, request, len(message), arrived_ns)
+            endpoint.accept(call, request, size_bytes, arrived_ns)
             return
         try:
             # A version may be written "01"; otherwise this raises what is wrong.
@@ -127,7 +154,7 @@ class InferenceService:
             fail(call, error)
             return
         endpoint = self._endpoints[model.name, str(model.version)]
-        endpoint.accept(call, request, len(message), arrived_ns)
+        endpoint.accept(call, request, size_bytes, arrived_ns)
 
     def drain(self) -> None:
         """Let no batch wait for company any more."""

@@ -15,7 +15,8 @@ from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.status import fail
-from isotherm.server.transport.call import Call, Stream, StreamCall, Unary
+from isotherm.server.service.streaming import StreamingService
+from isotherm.server.transport.call import Call, Stream, Unary
 from isotherm.v1 import open_inference_pb2 as pb
 
 _REQUESTS: Final = {
@@ -34,6 +35,7 @@ def methods(
     inference: InferenceService,
     models: ModelsService,
     repository: RepositoryService,
+    streaming: StreamingService,
     health: HealthService,
     reflection: ReflectionService,
 ) -> dict[str, Unary | Stream]:
@@ -50,6 +52,7 @@ def methods(
     }
     return {
         PREFIX + "ModelInfer": Unary(inference.infer),
+        PREFIX + "ModelStreamInfer": streaming.method(),
         **{PREFIX + name: Unary(_answering(name, answer)) for name, answer in answers.items()},
         **{PREFIX + name: _refusal(name, reason) for name, reason in UNSERVED_RPCS.items()},
         **health.methods(),
@@ -76,13 +79,10 @@ def _answering(name: str, answer: Callable[[Any], Message]) -> Callable[[Call, b
     return handle
 
 
-def _refusal(name: str, reason: str) -> Unary | Stream:
+def _refusal(name: str, reason: str) -> Unary:
     error = UnsupportedError(f"{name} is not served: {reason}")
 
     def refuse(call: Call, _message: bytes) -> None:
         fail(call, error)
 
-    def open_stream(call: StreamCall) -> None:
-        fail(call, error)
-
-    return Stream(open_stream) if "Stream" in name else Unary(refuse)
+    return Unary(refuse)

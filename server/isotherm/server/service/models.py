@@ -20,7 +20,14 @@ from isotherm.v1 import open_inference_pb2 as pb
 PLATFORM: Final = "onnxruntime_onnx"
 BACKEND: Final = "onnxruntime"
 # A client relies on what is named here, so nothing is named that does not work.
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+)
 
 _CONFIG_TYPES: Final = {"BYTES": pb.TYPE_STRING}
 
@@ -125,6 +132,11 @@ class ModelsService:
             config.dynamic_batching.max_queue_delay_microseconds = delay_us
             # An empty message would not be sent, and readers look for its presence.
             config.dynamic_batching.SetInParent()
+        for target in model.contract.targets if model.contract else ():
+            # One a line, as Triton keeps labels in files.
+            if target.classes:
+                labels = config.parameters[f"labels.{target.name}"]
+                labels.string_value = "\n".join(target.classes)
         if model.contract_json:
             config.parameters[contracts.METADATA_KEY].string_value = model.contract_json
         return config

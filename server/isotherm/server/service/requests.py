@@ -9,6 +9,7 @@ import numpy as np
 
 from isotherm.server.errors import InvalidRequestError, UnsupportedError
 from isotherm.server.loader import Model
+from isotherm.server.service.classification import class_count
 from isotherm.server.session import Array, TensorSpec
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import (
@@ -22,7 +23,6 @@ from isotherm.v1.tensors import (
 # Parameters of tensors that ask for what is not served; the rest are ignored, as Triton does.
 _UNSERVED: Final = {
     "shared_memory_region": "shared memory is not served: send the tensor in the message",
-    "classification": "the classification extension is not served: ask for the raw output",
 }
 
 
@@ -33,7 +33,8 @@ class RequestDecoder:
         self._name = model.name
         self._specs = model.session.inputs
         self._positions = {spec.name: index for index, spec in enumerate(self._specs)}
-        self._outputs = {spec.name: index for index, spec in enumerate(model.session.outputs)}
+        self._output_specs = model.session.outputs
+        self._outputs = {spec.name: index for index, spec in enumerate(self._output_specs)}
         self._batched = model.session.batched
         self._features = [f.name for f in model.contract.features] if model.contract else []
         self._refuses_non_finite = model.refuses_non_finite
@@ -55,11 +56,14 @@ class RequestDecoder:
         key = tuple(array.shape[1:] for array in arrays) if self._variable else None
         return arrays, rows, key
 
-    def select_outputs(self, request: pb.ModelInferRequest) -> tuple[int, ...] | None:
-        """Return the indices of the outputs asked for, in the model's order; None for all."""
+    def select_outputs(self, request: pb.ModelInferRequest) -> dict[int, int] | None:
+        """Return the outputs asked for; None for all.
+
+        By index, in the model's order; the value is how many classes are wanted, 0 for the tensor.
+        """
         if not request.outputs:
             return None
-        selected: set[int] = set()
+        selected: dict[int, int] = {}
         for output in request.outputs:
             index = self._outputs.get(output.name)
             if index is None:
@@ -72,8 +76,12 @@ class RequestDecoder:
                 msg = f"output '{output.name}' already exists in request"
                 raise InvalidRequestError(msg)
             _check_parameters(f"output '{output.name}'", output.parameters)
-            selected.add(index)
-        return tuple(sorted(selected))
+            selected[index] = (
+                class_count(self._output_specs[index], output.parameters["classification"])
+                if "classification" in output.parameters
+                else 0
+            )
+        return dict(sorted(selected.items()))
 
     def _decode_all(self, request: pb.ModelInferRequest) -> list[Array]:
         raw = request.raw_input_contents

@@ -13,6 +13,7 @@ from isotherm.server.errors import (
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
+    QueueTimeoutError,
     RequestError,
     UnavailableError,
     UnsupportedError,
@@ -27,6 +28,7 @@ STATUS: Final[Mapping[type[RequestError], StatusCode]] = MappingProxyType(
         InvalidRequestError: StatusCode.INVALID_ARGUMENT,
         NotFoundError: StatusCode.NOT_FOUND,
         OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
+        QueueTimeoutError: StatusCode.UNAVAILABLE,
         UnavailableError: StatusCode.UNAVAILABLE,
         UnsupportedError: StatusCode.UNIMPLEMENTED,
     }

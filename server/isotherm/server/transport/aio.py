@@ -13,6 +13,7 @@ import grpc
 
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
+    MAX_OUTBOX,
     UNLIMITED,
     Metadata,
     Methods,
@@ -212,6 +213,8 @@ class _AioStream(_CallBase):
         self.on_half_close: Callable[[], None] = lambda: None
         self.on_close: Callable[[], None] = lambda: None
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
         self._status: tuple[StatusCode, str, Metadata] | None = None
         # Whether the caller was there until the last message.
         self.delivered = False
@@ -225,6 +228,8 @@ class _AioStream(_CallBase):
         """Queue one message."""
         if self._status is None:
             self._outbox.put_nowait(message)
+            if self._outbox.qsize() >= MAX_OUTBOX:
+                self._room.clear()
 
     def finish(self) -> None:
         """End with OK after what is queued."""
@@ -242,11 +247,14 @@ class _AioStream(_CallBase):
             if self._status is not None:
                 return
             _guard(self, partial(self.on_message, message))
+            await self._room.wait()
         _guard(self, self.on_half_close)
 
     async def outgoing(self) -> AsyncIterator[bytes]:
         """Yield queued messages until the handler ends the call."""
         while (message := await self._outbox.get()) is not None:
+            if self._outbox.qsize() < MAX_OUTBOX:
+                self._room.set()
             yield message
 
     def close(self) -> None:

@@ -33,6 +33,8 @@ class StatusCode(IntEnum):
 # As a channel argument, where "no limit" has no value of its own.
 UNLIMITED = 1 << 30
 
+# Messages that may wait for a slow reader; then no more of its own are read.
+MAX_OUTBOX = 64
 # Headers and trailers together may take 16 KiB before a client refuses them.
 MAX_DETAILS_BYTES = 1024
 

@@ -28,6 +28,7 @@ import grpc
 
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
+    MAX_OUTBOX,
     UNLIMITED,
     Metadata,
     Methods,
@@ -315,6 +316,8 @@ class _CoreStream(_CoreCall):
         self.on_close: Callable[[], None] = _ignore
         self._outbox: deque[bytes] = deque()
         self._sending = False
+        # Asked for no further message, because the answers to earlier ones pile up.
+        self._paused = False
         self._finishing: tuple[StatusCode, str, Metadata] | None = None
 
     def start(self, method: Unary | Stream) -> None:
@@ -380,6 +383,9 @@ class _CoreStream(_CoreCall):
     def _on_sent(self, _event: Any) -> None:
         self._sending = False
         self._send_next()
+        if self._paused and len(self._outbox) < MAX_OUTBOX and self._state == _OPEN:
+            self._paused = False
+            self._receive()
 
     def _receive(self) -> None:
         self._transport.start_batch(
@@ -397,8 +403,12 @@ class _CoreStream(_CoreCall):
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
             return
-        if message is not None and self._state == _OPEN:
+        if message is None or self._state != _OPEN:
+            return
+        if len(self._outbox) < MAX_OUTBOX:
             self._receive()
+        else:
+            self._paused = True
 
     def _on_close(self, event: Any) -> None:
         super()._on_close(event)
