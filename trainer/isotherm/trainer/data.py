@@ -63,8 +63,9 @@ class Table:
 
     Attributes:
         x: shape (rows, features), in the columns' units.
-        y: shape (rows, targets), in the columns' units.
+        y: shape (rows, targets), in the columns' units; of a label, the index of its class.
         sha256: of the bytes that the table was read from, in hexadecimal.
+        classes: the classes of each target, none for a number; empty when all are numbers.
     """
 
     features: tuple[Column, ...]
@@ -72,6 +73,7 @@ class Table:
     x: Floats
     y: Floats
     sha256: str
+    classes: tuple[tuple[str, ...], ...] = ()
 
     @property
     def rows(self) -> int:
