@@ -171,7 +171,11 @@ def test_the_repository_index_lists_every_version_with_its_state(channel: grpc.C
 @pytest.mark.parametrize(
     ("method", "request_message", "text"),
     [
-        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="mlp"), "start it again"),
+        (
+            "RepositoryModelLoad",
+            pb.RepositoryModelLoadRequest(model_name="mlp"),
+            "start it with --model-control explicit",
+        ),
         ("SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(), "shared memory"),
         ("CudaSharedMemoryRegister", pb.CudaSharedMemoryRegisterRequest(), "shared memory"),
         ("TraceSetting", pb.TraceSettingRequest(), "does not trace"),

@@ -49,6 +49,21 @@ def test_each_copy_ends_where_it_would_have_ended_alone(
     torch.testing.assert_close(copies.answers(starts, x), expected, atol=1e-3, rtol=1e-4)
 
 
+def test_any_module_can_be_copied(rows: tuple[Tensor, Tensor]) -> None:
+    """A module of other layers takes another way to the same end."""
+    x, y = rows
+    torch.manual_seed(0)
+    models = [
+        nn.Sequential(nn.Linear(1, 4, bias=False), nn.LayerNorm(4), nn.Linear(4, 1))
+        for _ in range(2)
+    ]
+    expected = torch.stack([alone(deepcopy(model), x, y) for model in models])
+
+    copies.train(models, x[None], y[None], optimizer=lesson.network_optimizer, epochs=EPOCHS)
+
+    torch.testing.assert_close(copies.answers(models, x), expected, atol=1e-3, rtol=1e-4)
+
+
 def test_a_row_that_does_not_count_is_not_learned(
     starts: list[nn.Sequential], rows: tuple[Tensor, Tensor]
 ) -> None:

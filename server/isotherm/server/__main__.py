@@ -27,6 +27,14 @@ class ProviderChoice(StrEnum):
     cuda = "cuda"
 
 
+class ModelControlChoice(StrEnum):
+    """Who decides what is served after the start."""
+
+    none = "none"
+    poll = "poll"
+    explicit = "explicit"
+
+
 class TransportChoice(StrEnum):
     """What carries the calls."""
 
@@ -108,6 +116,24 @@ def serve(
             envvar="ISOTHERM_EXIT_ON_ERROR",
         ),
     ] = True,
+    model_control: Annotated[
+        ModelControlChoice,
+        typer.Option(
+            help="poll follows the folder; explicit lets callers load and unload.",
+            envvar="ISOTHERM_MODEL_CONTROL",
+        ),
+    ] = ModelControlChoice.none,
+    poll_seconds: Annotated[
+        float,
+        typer.Option(help="How often poll looks at the folder.", envvar="ISOTHERM_POLL_SECONDS"),
+    ] = 15.0,
+    load_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With explicit: a model to load at the start; '*' is all. May be repeated.",
+            envvar="ISOTHERM_LOAD_MODEL",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
     ] = "info",
@@ -134,6 +160,9 @@ def serve(
             grace_s=grace,
             max_connection_age_s=max_connection_age,
             exit_on_error=exit_on_error,
+            model_control=model_control.value,
+            poll_s=poll_seconds,
+            load_models=tuple(load_model or ()),
             log_level=log_level,
         )
         _log.debug("settings: %s", config.to_json())

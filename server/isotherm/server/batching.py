@@ -96,6 +96,11 @@ class Batcher:
         elif not self._scheduled:
             self._schedule()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self._jobs and not self._running
+
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
         self._draining = True
@@ -111,8 +116,11 @@ class Batcher:
         # An empty queue takes a job of any size, or a large one could never be answered.
         if not self._jobs:
             return
-        over_rows = self._rows + job.rows > self._config.max_queue_rows
-        if over_rows or self._bytes + job.size_bytes > self._config.max_queue_bytes:
+        config = self._config
+        over_rows = self._rows + job.rows > config.max_queue_rows
+        over_bytes = self._bytes + job.size_bytes > config.max_queue_bytes
+        over_requests = 0 < config.max_queue_requests <= len(self._jobs)
+        if over_rows or over_bytes or over_requests:
             msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
             raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
 

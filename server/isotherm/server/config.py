@@ -13,6 +13,8 @@ from isotherm.server.errors import ConfigError
 
 Provider = Literal["auto", "cpu", "cuda"]
 TransportName = Literal["auto", "core", "aio"]
+# none: what is there at the start; poll: follow the folder; explicit: as callers ask.
+ModelControl = Literal["none", "poll", "explicit"]
 
 MAX_PORT: Final = 65535
 
@@ -27,6 +29,10 @@ class BatchingConfig:
     max_queue_delay_us: int = 0
     max_queue_rows: int = 65536
     max_queue_bytes: int = 256 << 20
+    # 0: as many requests as fit into the other two.
+    max_queue_requests: int = 0
+    # How long a request may wait unless it says so itself; 0: as long as its caller does.
+    queue_timeout_us: int = 0
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
@@ -34,6 +40,8 @@ class BatchingConfig:
         _at_least("max_queue_delay_us", self.max_queue_delay_us, 0)
         _at_least("max_queue_rows", self.max_queue_rows, self.max_batch_size)
         _at_least("max_queue_bytes", self.max_queue_bytes, 1)
+        _at_least("max_queue_requests", self.max_queue_requests, 0)
+        _at_least("queue_timeout_us", self.queue_timeout_us, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +64,10 @@ class ServerConfig:
     max_connection_age_s: float = 0.0
     # Whether one model that cannot be loaded keeps the server from starting.
     exit_on_error: bool = True
+    model_control: ModelControl = "none"
+    poll_s: float = 15.0
+    # With explicit control: the models to load at the start.
+    load_models: tuple[str, ...] = ()
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -64,6 +76,10 @@ class ServerConfig:
         _at_least("drain_delay_s", self.drain_delay_s, 0)
         _at_least("grace_s", self.grace_s, 0)
         _at_least("max_connection_age_s", self.max_connection_age_s, 0)
+        _at_least("poll_s", self.poll_s, 0.1)
+        if self.load_models and self.model_control != "explicit":
+            msg = f"load_models needs model_control explicit, which is {self.model_control}"
+            raise ConfigError(msg)
         for name, port in (("grpc_port", self.grpc_port), ("metrics_port", self.metrics_port)):
             if not 0 <= port <= MAX_PORT:
                 msg = f"{name} is {port}, expected 0 (any free port) to {MAX_PORT}"
@@ -81,6 +97,7 @@ class ServerConfig:
         """Restore what `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         values["repository"] = Path(values["repository"])
+        values["load_models"] = tuple(values["load_models"])
         values["batching"] = BatchingConfig(**values["batching"])
         return cls(**values)
 

@@ -10,6 +10,10 @@ from typing import Any, Final
 # Supervisor to worker.
 START: Final = "start"
 DRAIN: Final = "drain"
+RECONCILE: Final = "reconcile"
+# Both ways: a worker asks for a change, the supervisor has every worker make it; and the outcome.
+CHANGE: Final = "change"
+CHANGED: Final = "changed"
 # Worker to supervisor.
 SERVING: Final = "serving"
 FAILED: Final = "failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from isotherm.server.config import Provider, ServerConfig
 from isotherm.server.errors import LoadError
+from isotherm.server.model_config import CONFIG_FILE, ModelSettings
 from isotherm.server.placement import (
     UNKNOWN_COST,
     Cost,
@@ -23,11 +24,11 @@ from isotherm.server.placement import (
 )
 from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec, reason
 from isotherm.v1 import contract as contracts
+from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
 
 _log = logging.getLogger(__name__)
 
-MODEL_FILE: Final = "model.onnx"
 # The runtime's own limit for a model in one file.
 MAX_FILE_BYTES: Final = 2 << 30
 
@@ -45,8 +46,18 @@ class Model:
     provider: str
     sha256: str
     cost: Cost
-    max_batch_size: int
     load_ns: int
+    settings: ModelSettings = field(default_factory=ModelSettings)
+
+    @property
+    def batched(self) -> bool:
+        """Whether the rows of several requests may run together."""
+        return self.session.batched and self.settings.may_batch
+
+    @property
+    def max_batch_size(self) -> int:
+        """Rows in one run; 0 where requests run as they are, their shapes whole."""
+        return self.settings.batching.max_batch_size if self.batched else 0
 
     @property
     def refuses_non_finite(self) -> bool:
@@ -60,11 +71,14 @@ class Loader:
     def __init__(self, config: ServerConfig) -> None:
         """Raise ProviderError when the provider cannot be had."""
         self._provider: Provider = config.provider
-        self._max_batch_size = config.batching.max_batch_size
+        self._defaults = ModelSettings(batching=config.batching)
         self._providers: ProviderOptions = choose_providers(config.provider)
 
-    def load(self, name: str, version: int, path: Path) -> Model:
+    def load(
+        self, name: str, version: int, path: Path, settings: ModelSettings | None = None
+    ) -> Model:
         """Return the version in `path`, proved on its golden rows; raise LoadError otherwise."""
+        settings = settings or self._defaults
         started_ns = time.perf_counter_ns()
         data = _read(path)
         try:
@@ -74,7 +88,8 @@ class Loader:
             contract = contracts.loads(contract_json) if contract_json else None
             if contract is not None:
                 check_contract(contract, session)
-            cost = _measure(path, session, self._max_batch_size)
+            _check_settings(settings, session)
+            cost = _measure(path, session, settings.batching.max_batch_size)
             if contract is not None:
                 check_golden_rows(contract, session)
         except (LoadError, contracts.ContractError) as error:
@@ -89,8 +104,8 @@ class Loader:
             provider=provider_name(session),
             sha256=hashlib.sha256(data).hexdigest(),
             cost=cost,
-            max_batch_size=self._max_batch_size if session.batched else 0,
             load_ns=time.perf_counter_ns() - started_ns,
+            settings=settings,
         )
 
 
@@ -124,6 +139,29 @@ def check_golden_rows(contract: Contract, session: Session) -> None:
     wrong = ~(np.abs(served - expected) <= tolerance)
     if wrong.any():
         raise LoadError(_golden_difference(contract, inputs, expected, served, wrong))
+
+
+def _check_settings(settings: ModelSettings, session: Session) -> None:
+    """Raise LoadError where `config.pbtxt` speaks of another graph than the file's."""
+    config = settings.config
+    if config.max_batch_size and not session.batched:
+        msg = (
+            f"{CONFIG_FILE} has max_batch_size {config.max_batch_size}, but the first dimension of "
+            "an input or output is fixed: export it free, or set max_batch_size to 0"
+        )
+        raise LoadError(msg)
+    for kind, declared, specs in (
+        ("input", config.input, session.inputs),
+        ("output", config.output, session.outputs),
+    ):
+        types = {spec.name: spec.datatype for spec in specs}
+        for tensor in declared:
+            datatype = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+            datatype = "BYTES" if datatype == "STRING" else datatype
+            if types.get(tensor.name) != datatype:
+                found = ", ".join(f"{name} {datatype}" for name, datatype in types.items())
+                msg = f"{CONFIG_FILE} has {kind} '{tensor.name}' {datatype}, the graph has {found}"
+                raise LoadError(msg)
 
 
 def _golden_difference(

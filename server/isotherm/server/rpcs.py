@@ -9,8 +9,6 @@ INFERENCE: Final = "inference.GRPCInferenceService"
 PREFIX: Final = f"/{INFERENCE}/"
 
 _REASONS = {
-    "RepositoryModelLoad": "models are chosen when the server starts: start it again",
-    "RepositoryModelUnload": "models are chosen when the server starts: start it again",
     "TraceSetting": "the server does not trace",
     "LogSettings": "the log level is set when the server starts (--log-level)",
 }
@@ -37,6 +35,8 @@ SERVED_RPCS: Final = (
     "ModelConfig",
     "ModelStatistics",
     "RepositoryIndex",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
 )
 
 # Full paths, in a fixed order: they index the rows of a counter block.

@@ -50,8 +50,8 @@ class Slot:
         """Whether the process is there."""
         return self._process is not None
 
-    def start(self, selector: selectors.BaseSelector) -> None:
-        """Start the process, and tell it what to be."""
+    def start(self, selector: selectors.BaseSelector, models: list[str] | None) -> None:
+        """Start the process, and tell it what to be; `models` are to be loaded, None means all."""
         self.restart_at = self.serving_since = None
         self.reason = ""
         ours, theirs = socket.socketpair()
@@ -70,6 +70,7 @@ class Slot:
             slot=self.number,
             blocks=fds,
             address=self._address,
+            models=models,
         )
         selector.register(self.line, selectors.EVENT_READ, self)
 

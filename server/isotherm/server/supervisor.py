@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
@@ -51,6 +52,10 @@ class Supervisor:
         self._stop_by: float | None = None
         self._failure: str | None = None
         self._announced = False
+        # What callers have loaded and unloaded, for workers that are started again; None: all.
+        self._models = _models_at_start(config)
+        self._changes: dict[str, _Change] = {}
+        self._poll_at = time.monotonic() + config.poll_s
         registry = CollectorRegistry()
         registry.register(
             metrics.ServerCollector(self._blocks, lambda: [s.restarts for s in self._slots])
@@ -82,7 +87,7 @@ class Supervisor:
         with _signals(self._on_signal) as wake, selectors.DefaultSelector() as selector:
             selector.register(wake, selectors.EVENT_READ, None)
             for slot in self._slots:
-                slot.start(selector)
+                slot.start(selector, self._models_to_load())
             try:
                 while not self._done():
                     self._step(selector, wake)
@@ -116,21 +121,32 @@ class Supervisor:
         now = time.monotonic()
         for slot in self._slots:
             if slot.restart_at is not None and slot.restart_at <= now and not self._signals:
-                slot.start(selector)
+                slot.start(selector, self._models_to_load())
             if self._stop_by is not None and self._stop_by <= now and slot.running:
                 _log.error("worker %d did not stop in time: killing it", slot.number)
                 slot.kill()
 
+        if self._config.model_control == "poll" and self._poll_at <= now:
+            self._poll_at = now + self._config.poll_s
+            self._tell_all(control.RECONCILE)
+
     def _patience_s(self) -> float | None:
         times = [slot.restart_at for slot in self._slots if slot.restart_at is not None]
         times += [self._stop_by] if self._stop_by is not None else []
+        times += [self._poll_at] if self._config.model_control == "poll" else []
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _on_message(self, slot: Slot, message: Message) -> None:
         if message["kind"] == control.FAILED:
             slot.reason = message["reason"]
+        elif message["kind"] == control.CHANGE:
+            self._begin_change(slot, message)
+        elif message["kind"] == control.CHANGED:
+            self._note_changed(slot, message)
         elif message["kind"] == control.SERVING:
             slot.serving_since = time.monotonic()
+            if self._config.model_control == "explicit" and self._models is None:
+                self._models = {name.rpartition("/")[0] for name in message["models"]}
             if not self._announced and all(s.serving_since is not None for s in self._slots):
                 self._announced = True
                 _log.info(
@@ -146,6 +162,8 @@ class Supervisor:
     def _on_exit(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         selector.unregister(slot.line)
         status = slot.reap()
+        for key in list(self._changes):
+            self._end_change_of(slot, key)
         if self._signals or self._failure is not None:
             return
         if slot.never_served:
@@ -160,6 +178,46 @@ class Supervisor:
             status,
             f" ({slot.reason})" if slot.reason else "",
         )
+
+    def _models_to_load(self) -> list[str] | None:
+        return None if self._models is None else sorted(self._models)
+
+    def _tell_all(self, kind: str, **fields: object) -> None:
+        for slot in self._slots:
+            if slot.running:
+                slot.line.send(kind, **fields)
+
+    def _begin_change(self, origin: Slot, message: Message) -> None:
+        key = f"{origin.number}/{message['id']}"
+        waiting = {slot.number for slot in self._slots if slot.running}
+        self._changes[key] = _Change(origin, message, waiting)
+        self._tell_all(control.CHANGE, id=key, action=message["action"], model=message["model"])
+
+    def _note_changed(self, slot: Slot, message: Message) -> None:
+        change = self._changes.get(message["id"])
+        if change is not None:
+            # The first error is the answer; the others will be alike.
+            if not change.error:
+                change.error, change.missing = message["error"], message["missing"]
+            self._end_change_of(slot, message["id"])
+
+    def _end_change_of(self, slot: Slot, key: str) -> None:
+        """Note that a worker has made a change, or is gone; answer when it was the last."""
+        change = self._changes[key]
+        change.waiting.discard(slot.number)
+        if change.waiting:
+            return
+        del self._changes[key]
+        if self._models is not None and not change.error:
+            loads = change.message["action"] == "load"
+            (self._models.add if loads else self._models.discard)(change.message["model"])
+        if change.origin.running:
+            change.origin.line.send(
+                control.CHANGED,
+                id=change.message["id"],
+                error=change.error,
+                missing=change.missing,
+            )
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -178,6 +236,23 @@ class Supervisor:
         self._stop_by = time.monotonic() + patience_s
         for slot in self._slots:
             slot.drain()
+
+
+@dataclass(slots=True)
+class _Change:
+    """A change that all workers are making, for a caller of one of them."""
+
+    origin: Slot
+    message: Message
+    waiting: set[int]
+    error: str = ""
+    missing: bool = False
+
+
+def _models_at_start(config: ServerConfig) -> set[str] | None:
+    if config.model_control != "explicit" or "*" in config.load_models:
+        return None
+    return set(config.load_models)
 
 
 @contextlib.contextmanager

@@ -6,21 +6,23 @@ load -> warm up and prove -> bind -> SERVING -> (drain: NOT_SERVING, keep servin
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from isotherm.server import control, logs
+from isotherm.server.changes import Changes
 from isotherm.server.config import ServerConfig
-from isotherm.server.control import Line
+from isotherm.server.control import Line, Message
 from isotherm.server.counters import Block
-from isotherm.server.errors import LoadError, StartError
+from isotherm.server.errors import LoadError, NotFoundError, ServerError, StartError
 from isotherm.server.layout import ModelState, WorkerState
 from isotherm.server.loader import Loader
-from isotherm.server.repository import Entry, Repository
+from isotherm.server.repository import UNLOADED, Change, Entry, Repository
 from isotherm.server.rpcs import COUNTED_RPCS
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
@@ -40,36 +42,50 @@ HEARTBEAT_S: Final = 0.5
 class Worker:
     """The parts of a server, wired together. `blocks[slot]` is this worker's own."""
 
-    def __init__(self, config: ServerConfig, slot: int, blocks: Sequence[Block]) -> None:
-        """Load every model; raise StartError when the server cannot serve as it was told."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        slot: int,
+        blocks: Sequence[Block],
+        line: Line,
+        names: list[str] | None = None,
+    ) -> None:
+        """Load the models named, or all; raise StartError when the server cannot serve them."""
         self._config = config
         self._block = blocks[slot]
+        self._line = line
         self._draining = False
-        self._repository = Repository(config.repository)
-        self._load(Loader(config))
+        # Changes that callers here asked for, until every worker has made them.
+        self._asked: dict[int, Callable[[ServerError | None], None]] = {}
+        self._ask_ids = itertools.count()
+        self._repository = Repository(config.repository, config.batching)
+        loader = Loader(config)
+        entries = self._load(loader, names)
         transport_config = TransportConfig(
             max_connection_age_s=config.max_connection_age_s, grace_s=config.grace_s
         )
         self.transport_name, self._transport = choose_transport(
             config.transport, self._block.rpc_recorder(), transport_config
         )
-        self._inference = InferenceService(self._repository, self._transport, config.batching)
-        self._models = ModelsService(self._repository, blocks, config.batching)
+        self._inference = InferenceService(self._repository, self._transport, self._block)
+        self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)
         self._health = HealthService()
+        self._changes = Changes(self._repository, loader, self._transport, self._apply)
+        for name, versions in entries.items():
+            models = tuple(entry.model for entry in versions if entry.model is not None)
+            self._inference.apply(Change(name, tuple(versions), added=models))
+            self._health.set(name, serving=bool(models))
 
     def listen(self, address: str) -> int:
         """Bind, and say that this worker serves; return the port."""
-        for entry in self._repository.entries():
-            if entry.model is not None:
-                self._inference.add(entry.model, self._block)
-            self._health.set(entry.name, serving=entry.model is not None)
+        explicit = self._config.model_control == "explicit"
         port = self._transport.listen(
             address,
             methods(
                 self._inference,
                 self._models,
-                RepositoryService(self._repository),
+                RepositoryService(self._repository, self._ask_all if explicit else None),
                 self._streaming,
                 self._health,
                 ReflectionService(),
@@ -78,6 +94,18 @@ class Worker:
         self._block.state = WorkerState.SERVING
         self._beat()
         return port
+
+    def obey(self, message: Message) -> None:
+        """Do what the supervisor says; called on the control thread."""
+        kind = message["kind"]
+        if kind == control.DRAIN:
+            self.drain_soon()
+        elif kind == control.RECONCILE:
+            self._changes.reconcile()
+        elif kind == control.CHANGE:
+            self._change(message)
+        elif kind == control.CHANGED:
+            self._transport.call_soon_threadsafe(lambda: self._on_all_changed(message))
 
     def model_names(self) -> list[str]:
         """Return the models that serve, as "name/version"."""
@@ -93,6 +121,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._transport.run()
+        self._changes.close()
         self._inference.close()
         self._block.state = WorkerState.DOWN
 
@@ -124,20 +153,61 @@ class Worker:
             self._health.set("", serving=self._models.ready)
         self._transport.call_later(HEARTBEAT_S, self._beat)
 
-    def _load(self, loader: Loader) -> None:
-        failed = [entry for entry in self._repository.load(loader) if not self._note(entry)]
-        if failed and self._config.exit_on_error:
-            reasons = "; ".join(entry.reason for entry in failed)
-            msg = f"{reasons} (--no-exit-on-error serves the other models)"
-            raise LoadError(msg)
+    def _ask_all(self, action: str, name: str, done: Callable[[ServerError | None], None]) -> None:
+        number = next(self._ask_ids)
+        self._asked[number] = done
+        self._line.send(control.CHANGE, id=number, action=action, model=name)
 
-    def _note(self, entry: Entry) -> bool:
+    def _on_all_changed(self, message: Message) -> None:
+        error: ServerError | None = None
+        if message["error"]:
+            error = (NotFoundError if message["missing"] else LoadError)(message["error"])
+        self._asked.pop(message["id"])(error)
+
+    def _change(self, message: Message) -> None:
+        def done(error: ServerError | None) -> None:
+            self._line.send(
+                control.CHANGED,
+                id=message["id"],
+                error=str(error) if error is not None else "",
+                missing=isinstance(error, NotFoundError),
+            )
+
+        change = self._changes.load if message["action"] == "load" else self._changes.unload
+        change(message["model"], done)
+
+    def _apply(self, change: Change) -> None:
+        self._inference.apply(change)
+        for entry in change.entries:
+            if entry.model in change.added or entry.reason:
+                self._note(entry)
+        serving = any(entry.model is not None for entry in change.entries)
+        self._health.set(change.name, serving=serving and not self._draining)
+
+    def _load(self, loader: Loader, names: list[str] | None) -> dict[str, list[Entry]]:
+        entries: dict[str, list[Entry]] = {}
+        for entry in self._repository.load(loader, names):
+            entries.setdefault(entry.name, []).append(entry)
+            self._note(entry)
+        reasons = [e.reason for versions in entries.values() for e in versions if e.reason]
+        if reasons and self._config.exit_on_error:
+            msg = f"{'; '.join(reasons)} (--no-exit-on-error serves the other models)"
+            raise LoadError(msg)
+        return entries
+
+    def _note(self, entry: Entry) -> None:
         model = entry.model
+        if entry.reason == UNLOADED:
+            return
+        if entry.reason:
+            goes_on = ", what was loaded before goes on serving" if model is not None else ""
+            _log.error(
+                "model %s version %d: %s%s", entry.name, entry.version, entry.reason, goes_on
+            )
         if model is None:
-            _log.error("model %s version %d: %s", entry.name, entry.version, entry.reason)
             counters = self._block.open_model(entry.name, entry.version)
             counters.state = ModelState.UNAVAILABLE
-            return False
+            return
         golden_rows = model.contract.golden.rows if model.contract else 0
         _log.info(
             "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, a batch "
@@ -149,7 +219,6 @@ class Worker:
             golden_rows,
             (model.cost.base_s + 64 * model.cost.row_s) * 1e6,
         )
-        return True
 
 
 def main() -> int:
@@ -167,7 +236,7 @@ def main() -> int:
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
     blocks[slot].restart()
     try:
-        worker = Worker(config, slot, blocks)
+        worker = Worker(config, slot, blocks, line, start["models"])
         port = worker.listen(start["address"])
     except StartError as error:
         line.send(control.FAILED, reason=str(error))
@@ -176,8 +245,7 @@ def main() -> int:
 
     def obey() -> None:
         for message in inbox:
-            if message["kind"] == control.DRAIN:
-                worker.drain_soon()
+            worker.obey(message)
         # The supervisor is gone: nobody would restart or stop this worker.
         worker.drain_soon()
 

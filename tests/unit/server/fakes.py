@@ -112,7 +112,6 @@ def served(model: onnx.ModelProto, name: str = "model", **changes: Any) -> Model
         "provider": "cpu",
         "sha256": "0123456789abcdef",
         "cost": Cost(base_s=0.0, row_s=0.0, on_device=False),
-        "max_batch_size": 1024 if loaded.batched else 0,
         "load_ns": 1_500_000_000,
     }
     return Model(**(values | changes))

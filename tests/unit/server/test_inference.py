@@ -12,7 +12,7 @@ from isotherm.server.config import BatchingConfig, ServerConfig
 from isotherm.server.counters import Block
 from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
-from isotherm.server.repository import Repository
+from isotherm.server.repository import Change, Repository
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.totals import ModelTotals, total
 from isotherm.server.transport.call import StatusCode
@@ -30,14 +30,14 @@ class Service:
         (folder / "broken" / "1").mkdir(parents=True)
         (folder / "broken" / "1" / "model.onnx").touch()
         config = BatchingConfig(**batching)
-        repository = Repository(folder)
+        repository = Repository(folder, config)
         loader = Loader(ServerConfig(repository=folder, provider="cpu", batching=config))
         self.loop = FakeLoop()
         self.block = Block.create([])
-        self.service = InferenceService(repository, self.loop, config)
+        self.service = InferenceService(repository, self.loop, self.block)
         for entry in repository.load(loader):
             if entry.model is not None:
-                self.service.add(entry.model, self.block)
+                self.service.apply(Change(entry.name, (entry,), added=(entry.model,)))
 
     def send(self, request: pb.ModelInferRequest, call: FakeCall | None = None) -> FakeCall:
         """Call ModelInfer."""

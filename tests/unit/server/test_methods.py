@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server.config import ServerConfig
 from isotherm.server.counters import Block
 from isotherm.server.errors import OverloadedError
 from isotherm.server.loader import Loader
@@ -37,11 +37,10 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     models.publish(folder, "doubling", models.doubling())
     repository = Repository(folder)
     list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
-    config = BatchingConfig()
-    inference = InferenceService(repository, FakeLoop(), config)
+    inference = InferenceService(repository, FakeLoop(), Block.create([]))
     return methods(
         inference,
-        ModelsService(repository, [Block.create([])], config),
+        ModelsService(repository, [Block.create([])]),
         RepositoryService(repository),
         StreamingService(inference),
         HealthService(),

@@ -21,9 +21,9 @@ from tests.support import models
 from tests.unit.server.fakes import executed, succeeded
 
 
-def loaded(folder: Path) -> Repository:
+def loaded(folder: Path, **batching: int) -> Repository:
     """Load a folder's models on the CPU."""
-    repository = Repository(folder)
+    repository = Repository(folder, BatchingConfig(**batching))
     list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
     return repository
 
@@ -40,7 +40,7 @@ def _models_folder(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     models.publish(folder, "fixed", models.fixed_batch())
     (folder / "broken" / "1").mkdir(parents=True)
     (folder / "broken" / "1" / "model.onnx").write_bytes(b"broken")
-    return loaded(folder)
+    return loaded(folder, max_queue_delay_us=250)
 
 
 @pytest.fixture(name="blocks")
@@ -52,7 +52,7 @@ def _blocks() -> list[Block]:
 @pytest.fixture(name="service")
 def _service(models_folder: Repository, blocks: list[Block]) -> ModelsService:
     """The service over both."""
-    return ModelsService(models_folder, blocks, BatchingConfig(max_queue_delay_us=250))
+    return ModelsService(models_folder, blocks)
 
 
 def shape_of(tensor: pb.ModelMetadataResponse.TensorMetadata) -> tuple[str, str, list[int]]:
@@ -68,7 +68,7 @@ def test_a_server_that_answers_lives(service: ModelsService):
 def test_the_server_is_ready_when_all_workers_serve_all_models(tmp_path, blocks: list[Block]):
     """One that does not is enough."""
     models.publish(tmp_path, "m", models.doubling())
-    service = ModelsService(loaded(tmp_path), blocks, BatchingConfig())
+    service = ModelsService(loaded(tmp_path), blocks)
     found = []
     for states in (
         (WorkerState.SERVING, WorkerState.STARTING),
@@ -202,9 +202,10 @@ def test_config_dims_leave_the_batch_out(
     assert config.dynamic_batching.max_queue_delay_microseconds == (250 if max_batch_size else 0)
 
 
-def test_no_delay_still_shows_that_requests_are_batched(models_folder: Repository):
+def test_no_delay_still_shows_that_requests_are_batched(tmp_path: Path):
     """Readers look for the message's presence."""
-    service = ModelsService(models_folder, [], BatchingConfig())
+    models.publish(tmp_path, "doubling", models.doubling())
+    service = ModelsService(loaded(tmp_path), [])
     config = service.model_config(pb.ModelConfigRequest(name="doubling")).config
     again = pb.ModelConfig.FromString(config.SerializeToString())
 

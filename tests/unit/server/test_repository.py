@@ -16,7 +16,7 @@ from isotherm.server.errors import (
 )
 from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
-from isotherm.server.repository import Entry, Repository, scan
+from isotherm.server.repository import Entry, Repository, version_folders
 from tests.support import models
 
 
@@ -48,10 +48,9 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def test_versions_are_found_by_name_and_number(tmp_path: Path):
     """Names in order, files where Triton expects them."""
     put(tmp_path, "b/1/model.onnx", "a/10/model.onnx", "a/9/model.onnx")
-    found = scan(tmp_path)
 
-    assert list(found) == ["a", "b"]
-    assert dict(found["a"]) == {n: tmp_path / "a" / str(n) / "model.onnx" for n in (9, 10)}
+    assert Repository(tmp_path).names() == ["a", "b"]
+    assert version_folders(tmp_path / "a") == {n: tmp_path / "a" / str(n) for n in (9, 10)}
 
 
 @pytest.mark.parametrize(
@@ -78,16 +77,19 @@ def test_versions_are_found_by_name_and_number(tmp_path: Path):
 )
 def test_what_is_no_version_is_ignored(tmp_path: Path, junk: str):
     """Only positive integers, written plainly, that hold a model's file."""
-    put(tmp_path, "m/1/model.onnx", junk)
+    models.publish(tmp_path, "m", models.doubling())
+    put(tmp_path, junk)
+    repository, entries = loaded(tmp_path)
 
-    assert {name: list(versions) for name, versions in scan(tmp_path).items()} == {"m": [1]}
+    assert repository.names() == ["m"]
+    assert [(entry.name, entry.version) for entry in entries] == [("m", 1)]
 
 
 def test_a_folder_without_a_version_is_ignored_with_a_warning(tmp_path: Path, caplog):
     """It is most likely a mistake."""
     put(tmp_path, "good/1/model.onnx", "empty/notes.txt")
 
-    assert list(scan(tmp_path)) == ["good"]
+    assert Repository(tmp_path).names() == ["good"]
     assert f"ignoring {tmp_path / 'empty'}: it holds no <version>/model.onnx" in caplog.text
 
 
@@ -96,7 +98,7 @@ def test_a_folder_that_is_a_link_is_followed(tmp_path: Path):
     put(tmp_path, "real/m/1/model.onnx")
     (tmp_path / "repository").symlink_to(tmp_path / "real")
 
-    assert list(scan(tmp_path / "repository")) == ["m"]
+    assert Repository(tmp_path / "repository").names() == ["m"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_folder_that_holds_no_model_is_an_error(tmp_path: Path, place: str, me
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     with pytest.raises(RepositoryError) as error:
-        scan(tmp_path / place)
+        loaded(tmp_path / place)
 
     assert str(error.value) == f"the model repository {tmp_path / place} {message}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from isotherm.server.config import ServerConfig
+from isotherm.server.control import Line
 from isotherm.server.counters import Block
 from isotherm.server.errors import LoadError, RepositoryError
 from isotherm.server.layout import ModelState, WorkerState
@@ -38,7 +40,8 @@ def _name(request: pytest.FixtureRequest) -> Name:
 def working(folder: Path, block: Block, **settings: Any) -> Iterator[tuple[Worker, grpc.Channel]]:
     """Run a worker, and drain it when the block ends."""
     config = ServerConfig(repository=folder, provider="cpu", grace_s=5, **settings)
-    worker = Worker(config, 0, [block])
+    line, supervisor = lines()
+    worker = Worker(config, 0, [block], line)
     port = worker.listen("127.0.0.1:0")
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
@@ -50,7 +53,26 @@ def working(folder: Path, block: Block, **settings: Any) -> Iterator[tuple[Worke
             thread.join(PATIENCE_S)
             # The worker froze everything alive: right for its process, not for this one.
             gc.unfreeze()
+            line.close()
+            supervisor.close()
     assert not thread.is_alive()
+
+
+def lines() -> tuple[Line, Line]:
+    """Return the two ends of a line."""
+    ours, theirs = socket.socketpair()
+    return Line(ours), Line(theirs)
+
+
+def worker_of(folder: Path) -> Worker:
+    """Return a worker that nobody talks to."""
+    config = ServerConfig(repository=folder, provider="cpu")
+    line, supervisor = lines()
+    try:
+        return Worker(config, 0, [Block.create(COUNTED_RPCS)], line)
+    finally:
+        line.close()
+        supervisor.close()
 
 
 def health(channel: grpc.Channel, service: str) -> int:
@@ -133,7 +155,7 @@ def test_a_broken_model_keeps_the_server_from_starting(tmp_path: Path):
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "model.onnx").touch()
     with pytest.raises(LoadError, match=r"\(--no-exit-on-error serves the other models\)$"):
-        Worker(ServerConfig(repository=tmp_path, provider="cpu"), 0, [Block.create(COUNTED_RPCS)])
+        worker_of(tmp_path)
 
 
 def test_the_other_models_are_served_when_told_so(tmp_path: Path):
@@ -159,4 +181,4 @@ def test_the_other_models_are_served_when_told_so(tmp_path: Path):
 def test_a_repository_without_models_keeps_the_server_from_starting(tmp_path: Path):
     """There is nothing to serve."""
     with pytest.raises(RepositoryError):
-        Worker(ServerConfig(repository=tmp_path, provider="cpu"), 0, [Block.create(COUNTED_RPCS)])
+        worker_of(tmp_path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from isotherm.server.batching import Batcher, Loop
-from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import Block, ModelCounters
 from isotherm.server.errors import (
     AbandonedError,
@@ -21,9 +21,9 @@ from isotherm.server.errors import (
     RequestError,
 )
 from isotherm.server.execution import Job, Runner
-from isotherm.server.layout import Rejection
+from isotherm.server.layout import ModelState, Rejection
 from isotherm.server.loader import Model
-from isotherm.server.repository import Repository
+from isotherm.server.repository import Change, Repository
 from isotherm.server.service.parameters import check_parameters
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.server.service.responses import Answer, ResponseEncoder
@@ -31,6 +31,11 @@ from isotherm.server.service.status import fail, status_of
 from isotherm.server.session import Array
 from isotherm.server.transport.call import Call
 from isotherm.v1 import open_inference_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+# How often a retiring version is asked whether it has answered everything.
+_RETIRE_POLL_S: Final = 0.02
 
 _REJECTIONS: Final = {
     AbandonedError: Rejection.CANCELLED,
@@ -43,15 +48,15 @@ _REJECTIONS: Final = {
 class Endpoint:
     """One model version as callers reach it: decoder, queue, encoder, counters."""
 
-    def __init__(
-        self, model: Model, loop: Loop, config: BatchingConfig, counters: ModelCounters
-    ) -> None:
+    def __init__(self, model: Model, loop: Loop, counters: ModelCounters) -> None:
+        self.model = model
+        self._loop = loop
+        config = model.settings.batching
+        self._queue_timeout_s = config.queue_timeout_us / 1e6
         self._decoder = RequestDecoder(model)
         self._encoder = ResponseEncoder(model)
         self._counters = counters
-        runner = Runner(
-            run=model.session.run, inline=model.cost.inline, batched=model.session.batched
-        )
+        runner = Runner(run=model.session.run, inline=model.cost.inline, batched=model.batched)
         self.batcher = Batcher(runner, self, loop, config, counters)
 
     def accept(
@@ -72,9 +77,9 @@ class Endpoint:
             )
             if request.outputs:
                 job.context = self._select(call, rows, request)
-            if request.parameters:
-                wait_s = check_parameters(request.parameters)
-                job.expires_s = time.time() + wait_s if wait_s is not None else None
+            if request.parameters or self._queue_timeout_s:
+                wait_s = check_parameters(request.parameters) or self._queue_timeout_s
+                job.expires_s = time.time() + wait_s if wait_s else None
             self.batcher.submit(job)
         except RequestError as error:
             self._end(call, error, arrived_ns)
@@ -94,6 +99,18 @@ class Endpoint:
         """End one job with an error."""
         self._end(job.context.call, error, job.arrived_ns)
 
+    def retire(self, retired: Callable[[], None]) -> None:
+        """Answer what waits, take nothing new, then let the model go and say so."""
+        self.batcher.drain()
+        self._retire_when_idle(retired)
+
+    def _retire_when_idle(self, retired: Callable[[], None]) -> None:
+        if not self.batcher.idle:
+            self._loop.call_later(_RETIRE_POLL_S, lambda: self._retire_when_idle(retired))
+            return
+        self.batcher.close()
+        retired()
+
     def _end(self, call: Call, error: RequestError, arrived_ns: int) -> None:
         code = int(status_of(error))
         rejection = _REJECTIONS.get(type(error))
@@ -109,25 +126,55 @@ class Endpoint:
 class InferenceService:
     """Finds the endpoint of a request, whether it came alone or on a stream."""
 
-    def __init__(self, repository: Repository, loop: Loop, config: BatchingConfig) -> None:
+    def __init__(self, repository: Repository, loop: Loop, block: Block) -> None:
         self._repository = repository
         self._loop = loop
-        self._config = config
+        self._block = block
         # By (name, version) as callers write them: "" is the newest version.
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._retiring: set[Endpoint] = set()
 
-    def add(self, model: Model, block: Block) -> None:
-        """Serve a model version."""
-        counters = block.open_model(model.name, model.version)
-        counters.loaded(
-            provider=model.provider,
-            sha256=model.sha256,
-            load_ns=model.load_ns,
-            queue_limit_rows=self._config.max_queue_rows,
-        )
-        endpoint = Endpoint(model, self._loop, self._config, counters)
-        self._endpoints[model.name, str(model.version)] = endpoint
-        self._endpoints[model.name, ""] = endpoint
+    def apply(self, change: Change) -> None:
+        """Route callers to the versions that serve from now on; retire the others.
+
+        Requests that wait in a retired version's queue are still answered by it.
+        """
+        replaced = [self._endpoints.pop((m.name, str(m.version))) for m in change.removed]
+        for model in change.added:
+            counters = self._block.open_model(model.name, model.version)
+            counters.loaded(
+                provider=model.provider,
+                sha256=model.sha256,
+                load_ns=model.load_ns,
+                queue_limit_rows=model.settings.batching.max_queue_rows,
+            )
+            endpoint = Endpoint(model, self._loop, counters)
+            self._endpoints[model.name, str(model.version)] = endpoint
+        self._route_newest(change.name)
+        for endpoint in replaced:
+            self._retire(endpoint)
+
+    def _route_newest(self, name: str) -> None:
+        versions = [int(version) for known, version in self._endpoints if known == name and version]
+        if versions:
+            self._endpoints[name, ""] = self._endpoints[name, str(max(versions))]
+        else:
+            self._endpoints.pop((name, ""), None)
+
+    def _retire(self, endpoint: Endpoint) -> None:
+        self._retiring.add(endpoint)
+        name, version = endpoint.model.name, endpoint.model.version
+        if (name, str(version)) not in self._endpoints:
+            self._block.open_model(name, version).state = ModelState.UNLOADING
+
+        def retired() -> None:
+            self._retiring.discard(endpoint)
+            # Unless the same version was loaded again meanwhile, its series end here.
+            if (name, str(version)) not in self._endpoints:
+                self._block.open_model(name, version).reset_gauges()
+            _log.info("model %s version %d is unloaded", name, version)
+
+        endpoint.retire(retired)
 
     def infer(self, call: Call, message: bytes) -> None:
         """Handle one ModelInfer call."""
@@ -163,5 +210,5 @@ class InferenceService:
 
     def close(self) -> None:
         """End the executor threads. Call once no call is left."""
-        for endpoint in set(self._endpoints.values()):
+        for endpoint in {*self._endpoints.values(), *self._retiring}:
             endpoint.batcher.close()

@@ -55,6 +55,7 @@ def methods(
         PREFIX + "ModelStreamInfer": streaming.method(),
         **{PREFIX + name: Unary(_answering(name, answer)) for name, answer in answers.items()},
         **{PREFIX + name: _refusal(name, reason) for name, reason in UNSERVED_RPCS.items()},
+        **repository.methods(PREFIX),
         **health.methods(),
         **reflection.methods(),
     }

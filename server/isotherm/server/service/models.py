@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Final
 
-from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import Block
 from isotherm.server.errors import InvalidRequestError
 from isotherm.server.layout import ModelState, Phase, WorkerState
@@ -35,12 +34,9 @@ _CONFIG_TYPES: Final = {"BYTES": pb.TYPE_STRING}
 class ModelsService:
     """Answers everything about models but predictions."""
 
-    def __init__(
-        self, repository: Repository, blocks: Sequence[Block], config: BatchingConfig
-    ) -> None:
+    def __init__(self, repository: Repository, blocks: Sequence[Block]) -> None:
         self._repository = repository
         self._blocks = blocks
-        self._config = config
 
     @property
     def ready(self) -> bool:
@@ -103,15 +99,16 @@ class ModelsService:
         )
 
     def _model_config(self, model: Model) -> pb.ModelConfig:
+        settings = model.settings
+        latest = pb.ModelVersionPolicy(latest=pb.ModelVersionPolicy.Latest(num_versions=1))
+        told = settings.config.HasField("version_policy")
         config = pb.ModelConfig(
             name=model.name,
             platform=PLATFORM,
             backend=BACKEND,
             max_batch_size=model.max_batch_size,
-            default_model_filename="model.onnx",
-            version_policy=pb.ModelVersionPolicy(
-                latest=pb.ModelVersionPolicy.Latest(num_versions=1)
-            ),
+            default_model_filename=settings.file_name,
+            version_policy=settings.config.version_policy if told else latest,
             instance_group=[
                 pb.ModelInstanceGroup(
                     name=f"{model.name}_0",
@@ -122,14 +119,19 @@ class ModelsService:
                 )
             ],
         )
-        skip = 1 if model.session.batched else 0
+        skip = 1 if model.batched else 0
         for spec in model.session.inputs:
             config.input.add(name=spec.name, data_type=_config_type(spec), dims=spec.shape[skip:])
         for spec in model.session.outputs:
             config.output.add(name=spec.name, data_type=_config_type(spec), dims=spec.shape[skip:])
-        if model.session.batched:
-            delay_us = self._config.max_queue_delay_us
-            config.dynamic_batching.max_queue_delay_microseconds = delay_us
+        if model.batched:
+            batching = settings.batching
+            config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_us
+            policy = config.dynamic_batching.default_queue_policy
+            if batching.max_queue_requests:
+                policy.max_queue_size = batching.max_queue_requests
+            if batching.queue_timeout_us:
+                policy.default_timeout_microseconds = batching.queue_timeout_us
             # An empty message would not be sent, and readers look for its presence.
             config.dynamic_batching.SetInParent()
         for target in model.contract.targets if model.contract else ():
@@ -137,6 +139,8 @@ class ModelsService:
             if target.classes:
                 labels = config.parameters[f"labels.{target.name}"]
                 labels.string_value = "\n".join(target.classes)
+        for name, parameter in settings.config.parameters.items():
+            config.parameters[name].CopyFrom(parameter)
         if model.contract_json:
             config.parameters[contracts.METADATA_KEY].string_value = model.contract_json
         return config

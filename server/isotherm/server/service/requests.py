@@ -35,7 +35,7 @@ class RequestDecoder:
         self._positions = {spec.name: index for index, spec in enumerate(self._specs)}
         self._output_specs = model.session.outputs
         self._outputs = {spec.name: index for index, spec in enumerate(self._output_specs)}
-        self._batched = model.session.batched
+        self._batched = model.batched
         self._features = [f.name for f in model.contract.features] if model.contract else []
         self._refuses_non_finite = model.refuses_non_finite
         # The shapes of variable inputs decide which requests can share a batch.

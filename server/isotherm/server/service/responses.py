@@ -44,7 +44,7 @@ class ResponseEncoder:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._outputs = model.session.outputs
-        self._batched = model.session.batched
+        self._batched = model.batched
         self._all = tuple(range(len(self._outputs)))
         self._labels = _labels(model)
         # Text has no fixed length a row, and a free dimension no fixed shape.

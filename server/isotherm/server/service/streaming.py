@@ -15,6 +15,8 @@ from isotherm.v1.wire import delimited
 
 # ModelStreamInferResponse.infer_response, field 2.
 _RESPONSE_TAG: Final = b"\x12"
+# Requests of one stream that may wait for their answers; then its caller is held.
+MAX_UNANSWERED: Final = 64
 # Every request has one answer, which is its last: Triton's clients look for this.
 _FINAL: Final = pb.ModelInferResponse(
     parameters={"triton_final_response": pb.InferParameter(bool_param=True)}
@@ -66,6 +68,8 @@ class _InferStream:
         data = answer if isinstance(answer, bytes) else answer.SerializeToString()
         self.call.send(data)
         self._unanswered -= 1
+        if self._unanswered == MAX_UNANSWERED // 2:
+            self.call.resume()
         self._maybe_end()
 
     def _on_message(self, message: bytes) -> None:
@@ -73,6 +77,8 @@ class _InferStream:
         if self._end is not None:
             return
         self._unanswered += 1
+        if self._unanswered >= MAX_UNANSWERED:
+            self.call.hold()
         try:
             request = pb.ModelInferRequest.FromString(message)
         except DecodeError:

@@ -213,6 +213,8 @@ class _AioStream(_CallBase):
         self.on_half_close: Callable[[], None] = lambda: None
         self.on_close: Callable[[], None] = lambda: None
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._held = False
+        # Set while a further message may be read.
         self._room = asyncio.Event()
         self._room.set()
         self._status: tuple[StatusCode, str, Metadata] | None = None
@@ -228,8 +230,23 @@ class _AioStream(_CallBase):
         """Queue one message."""
         if self._status is None:
             self._outbox.put_nowait(message)
-            if self._outbox.qsize() >= MAX_OUTBOX:
-                self._room.clear()
+            self._look_for_room()
+
+    def hold(self) -> None:
+        """Read no further message for now."""
+        self._held = True
+        self._look_for_room()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._held = False
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        if self._held or self._outbox.qsize() >= MAX_OUTBOX:
+            self._room.clear()
+        else:
+            self._room.set()
 
     def finish(self) -> None:
         """End with OK after what is queued."""
@@ -253,8 +270,7 @@ class _AioStream(_CallBase):
     async def outgoing(self) -> AsyncIterator[bytes]:
         """Yield queued messages until the handler ends the call."""
         while (message := await self._outbox.get()) is not None:
-            if self._outbox.qsize() < MAX_OUTBOX:
-                self._room.set()
+            self._look_for_room()
             yield message
 
     def close(self) -> None:

@@ -72,6 +72,12 @@ class StreamCall(Call, Protocol):
     def finish(self) -> None:
         """End with OK after the messages queued so far."""
 
+    def hold(self) -> None:
+        """Read no further message until `resume`; the caller's own flow control then holds it."""
+
+    def resume(self) -> None:
+        """Read on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unary:

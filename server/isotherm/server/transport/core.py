@@ -316,7 +316,8 @@ class _CoreStream(_CoreCall):
         self.on_close: Callable[[], None] = _ignore
         self._outbox: deque[bytes] = deque()
         self._sending = False
-        # Asked for no further message, because the answers to earlier ones pile up.
+        # Told to read no further; and whether a read was left out for this, or for a full outbox.
+        self._held = False
         self._paused = False
         self._finishing: tuple[StatusCode, str, Metadata] | None = None
 
@@ -352,6 +353,23 @@ class _CoreStream(_CoreCall):
         """End with an error after what is queued."""
         self._end(code, details, metadata)
 
+    def hold(self) -> None:
+        """Read no further message for now."""
+        self._held = True
+
+    def resume(self) -> None:
+        """Read on."""
+        self._held = False
+        if self._paused:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._state != _OPEN:
+            return
+        self._paused = self._held or len(self._outbox) >= MAX_OUTBOX
+        if not self._paused:
+            self._receive()
+
     def _end(self, code: StatusCode, details: str, metadata: Metadata) -> None:
         if self._state == _OPEN and self._finishing is None:
             self._finishing = (code, details, metadata)
@@ -383,9 +401,8 @@ class _CoreStream(_CoreCall):
     def _on_sent(self, _event: Any) -> None:
         self._sending = False
         self._send_next()
-        if self._paused and len(self._outbox) < MAX_OUTBOX and self._state == _OPEN:
-            self._paused = False
-            self._receive()
+        if self._paused:
+            self._read_on()
 
     def _receive(self) -> None:
         self._transport.start_batch(
@@ -403,12 +420,8 @@ class _CoreStream(_CoreCall):
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
             return
-        if message is None or self._state != _OPEN:
-            return
-        if len(self._outbox) < MAX_OUTBOX:
-            self._receive()
-        else:
-            self._paused = True
+        if message is not None:
+            self._read_on()
 
     def _on_close(self, event: Any) -> None:
         super()._on_close(event)

@@ -1,0 +1,123 @@
+"""Changes of what is served: loaded on a thread of their own, put in place on the loop's."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+from isotherm.server.batching import Loop
+from isotherm.server.errors import LoadError, ServerError
+from isotherm.server.loader import Loader
+from isotherm.server.repository import Change, Prepared, Repository
+
+_log = logging.getLogger(__name__)
+
+# Told why it failed, or None.
+Done = Callable[[ServerError | None], None]
+
+
+class Changes:
+    """One change after the other. Everything but the loading happens on the loop's thread."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        loader: Loader,
+        loop: Loop,
+        committed: Callable[[Change], None],
+    ) -> None:
+        """`committed` is called with every change, when callers can be routed by it."""
+        self._repository = repository
+        self._loader = loader
+        self._loop = loop
+        self._committed = committed
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def load(self, name: str, done: Done) -> None:
+        """Load what is on disk of one model, and let it serve."""
+        self._submit(lambda: self._load(name, done))
+
+    def unload(self, name: str, done: Done) -> None:
+        """Let a model serve no more. A model that is not known is unloaded already."""
+
+        def commit() -> None:
+            self._commit(lambda: self._repository.unload(name), done)
+
+        # Behind the loads that were asked for before it.
+        self._submit(lambda: self._loop.call_soon_threadsafe(commit))
+
+    def reconcile(self) -> None:
+        """Serve what is on disk now: new and changed models, and not those that are gone."""
+        self._submit(self._reconcile)
+
+    def close(self) -> None:
+        """End the thread, after the load it is in."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
+            self._thread.start()
+        self._work.put(work)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work()
+            except Exception:  # noqa: BLE001  a failed change must not end those to come
+                _log.exception("this is a bug: a change raised")
+
+    def _load(self, name: str, done: Done) -> None:
+        try:
+            prepared = self._repository.prepare(name, self._loader, retry=True)
+        except ServerError as error:
+            # The handler's name is gone when the loop calls back.
+            failure = error
+            self._loop.call_soon_threadsafe(lambda: done(failure))
+            return
+        self._loop.call_soon_threadsafe(
+            lambda: self._commit(lambda: self._repository.commit(prepared), done, prepared)
+        )
+
+    def _reconcile(self) -> None:
+        try:
+            prepared = list(self._prepare_all())
+        except ServerError as error:
+            _log.warning("the model repository could not be read: %s", error)
+            return
+        self._loop.call_soon_threadsafe(lambda: self._commit_all(prepared))
+
+    def _prepare_all(self) -> Iterator[Prepared]:
+        for name in self._repository.names():
+            try:
+                yield self._repository.prepare(name, self._loader)
+            except ServerError as error:
+                _log.warning("%s", error)
+
+    def _commit_all(self, prepared: list[Prepared]) -> None:
+        for one in prepared:
+            self._announce(self._repository.commit(one))
+        on_disk = {one.name for one in prepared}
+        for name in {entry.name for entry in self._repository.entries()} - on_disk:
+            self._announce(self._repository.unload(name))
+
+    def _commit(
+        self, commit: Callable[[], Change], done: Done, prepared: Prepared | None = None
+    ) -> None:
+        self._announce(commit())
+        reasons = prepared.failures if prepared is not None else []
+        done(LoadError("; ".join(reasons)) if reasons else None)
+
+    def _announce(self, change: Change) -> None:
+        if change.added or change.removed:
+            self._committed(change)
+            # Sessions are held by their endpoints alone; what else refers to them are cycles.
+            gc.collect()
+        elif any(entry.model is None for entry in change.entries):
+            self._committed(change)

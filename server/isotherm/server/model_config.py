@@ -1,0 +1,132 @@
+"""A model's `config.pbtxt`: what Triton's configuration means here, and what it does not."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import text_format
+
+from isotherm.server.config import BatchingConfig
+from isotherm.server.errors import ConfigError, LoadError
+from isotherm.v1 import open_inference_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+CONFIG_FILE: Final = "config.pbtxt"
+MODEL_FILE: Final = "model.onnx"
+
+_BACKENDS: Final = frozenset({"", "onnxruntime"})
+_PLATFORMS: Final = frozenset({"", "onnxruntime_onnx"})
+# proto3 does not tell an explicit 0 from nothing, and 0 forbids batching.
+_EXPLICIT_BATCH_SIZE: Final = re.compile(r"^\s*max_batch_size\s*:", re.MULTILINE)
+# Settings of Triton's that change nothing here; each is named once, with the reason.
+_WITHOUT_EFFECT: Final = {
+    "ensemble_scheduling": "ensembles are not served",
+    "instance_group": "one instance a worker is used: --workers sets how many",
+    "optimization": "the graph is always optimised",
+    "response_cache": "answers are not cached",
+    "sequence_batching": "sequences are not served",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """How one model is to be served."""
+
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    # False where the file forbids batches; else the graph decides.
+    may_batch: bool = True
+    file_name: str = MODEL_FILE
+    # What the file says, for ModelConfig and for the choice of versions.
+    config: pb.ModelConfig = field(default_factory=pb.ModelConfig)
+
+    def choose(self, versions: Collection[int]) -> list[int]:
+        """Return the versions to serve, by the version policy: the latest one unless told."""
+        policy = self.config.version_policy
+        choice = policy.WhichOneof("policy_choice")
+        if choice == "all":
+            return sorted(versions)
+        if choice == "specific":
+            return sorted(set(policy.specific.versions) & set(versions))
+        return sorted(versions)[-max(1, policy.latest.num_versions) :]
+
+
+def read(folder: Path, defaults: BatchingConfig) -> ModelSettings:
+    """Read the `config.pbtxt` in a model's folder; without one, everything is the default.
+
+    Raises LoadError when it is for another backend or model, or cannot be read. What it knows and
+    this server does not is warned about.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return ModelSettings(batching=defaults)
+    text = _text(path)
+    config = _parse(path, text)
+    _check(path, config, folder.name)
+    forbidden = not config.max_batch_size and bool(_EXPLICIT_BATCH_SIZE.search(text))
+    return ModelSettings(
+        batching=_batching(path, config, defaults),
+        may_batch=not forbidden,
+        file_name=config.default_model_filename or MODEL_FILE,
+        config=config,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise LoadError(msg) from error
+
+
+def _parse(path: Path, text: str) -> pb.ModelConfig:
+    try:
+        return text_format.Parse(text, pb.ModelConfig())
+    except text_format.ParseError as error:
+        try:
+            config = text_format.Parse(text, pb.ModelConfig(), allow_unknown_field=True)
+        except text_format.ParseError:
+            msg = f"{path} is not a model configuration: {error}"
+            raise LoadError(msg) from error
+        _log.warning("%s: an unknown field is ignored (%s)", path, error)
+        return config
+
+
+def _check(path: Path, config: pb.ModelConfig, name: str) -> None:
+    if config.name not in {"", name}:
+        msg = f"{path} is for model '{config.name}', and lies in the folder of '{name}'"
+        raise LoadError(msg)
+    if config.backend not in _BACKENDS or config.platform not in _PLATFORMS:
+        msg = (
+            f"{path} asks for backend '{config.backend or config.platform}': "
+            "only 'onnxruntime' (platform 'onnxruntime_onnx') is served"
+        )
+        raise LoadError(msg)
+    for setting, reason in _WITHOUT_EFFECT.items():
+        value = getattr(config, setting)
+        if bool(value) if setting == "instance_group" else config.HasField(setting):  # type: ignore[arg-type]
+            _log.warning("%s: %s has no effect: %s", path, setting, reason)
+
+
+def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> BatchingConfig:
+    policy = config.dynamic_batching.default_queue_policy
+    try:
+        max_batch_size = config.max_batch_size or defaults.max_batch_size
+        return replace(
+            defaults,
+            max_batch_size=max_batch_size,
+            max_queue_rows=max(defaults.max_queue_rows, max_batch_size),
+            max_queue_delay_us=config.dynamic_batching.max_queue_delay_microseconds
+            or defaults.max_queue_delay_us,
+            max_queue_requests=policy.max_queue_size or defaults.max_queue_requests,
+            queue_timeout_us=policy.default_timeout_microseconds or defaults.queue_timeout_us,
+        )
+    except ConfigError as error:
+        msg = f"{path}: {error}"
+        raise LoadError(msg) from error
