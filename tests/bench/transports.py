@@ -11,15 +11,12 @@ every request was answered, since a fast wrong answer is worth nothing.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
 import struct
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 
@@ -28,11 +25,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402  the repository's root must be importable first
 
+from tests.bench.page import machine, replace  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.rpc import infer_request  # noqa: E402
 from tests.support.server import Server, eventually, serving  # noqa: E402
 
-PAGE = ROOT / "docs" / "performance.md"
 MODEL = "mlp"
 OK = f'isotherm_requests_total{{code="OK",model="{MODEL}",version="1"}}'
 CPU = 'isotherm_worker_cpu_seconds_total{worker="0"}'
@@ -81,7 +78,7 @@ def main() -> None:
     text = report(busy, alone, memory, arguments.rounds)
     print(text)
     if arguments.write:
-        write(text)
+        replace("transports", text)
 
 
 def measure(
@@ -153,14 +150,10 @@ def report(
         for core, aio in zip(busy["core"], busy["aio"], strict=True)
     ]
     before, after = (value / 2**20 for value in memory)
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("grpcio", "onnxruntime", "numpy")
-    )
     rows = [row(transport, busy[transport], alone[transport]) for transport in busy]
     lines = [
-        "One-row `ModelInfer` of a 1-13-1 network on "
-        f"{os.cpu_count()} cores ({cpu_name()}), Python {platform.python_version()}, {versions}; "
-        f"load from `h2load` on the same machine; medians of {rounds} interleaved rounds.",
+        f"One-row `ModelInfer` of a 1-13-1 network on {machine()}; load from `h2load` on the same "
+        f"machine; medians of {rounds} interleaved rounds.",
         "",
         "| transport | requests/s, 16 x 4 | server CPU per request | rows per batch "
         "| mean latency, 16 x 4 | mean latency, 1 x 1 |",
@@ -189,14 +182,6 @@ def row(transport: str, busy: list[Run], alone: list[Run]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write(text: str) -> None:
-    """Replace the page's generated part."""
-    begin, end = "<!-- begin: transports -->\n", "<!-- end: transports -->"
-    page = PAGE.read_text()
-    head, rest = page.split(begin)
-    PAGE.write_text(head + begin + text + end + rest.split(end)[1])
-
-
 def grpc_frame() -> bytes:
     """Return one request as gRPC puts it on the wire: flag, length, message."""
     message = infer_request(MODEL, x=np.array([[0.5]], np.float32)).SerializeToString()
@@ -217,12 +202,6 @@ def microseconds(text: str) -> float:
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * factor
     raise SystemExit(f"'{text}' is no duration")
-
-
-def cpu_name() -> str:
-    """Return the processor's name, as far as the system tells it."""
-    match = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return match[1] if match else platform.machine()
 
 
 if __name__ == "__main__":
