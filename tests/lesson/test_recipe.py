@@ -9,36 +9,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from typer.testing import CliRunner
 
 from isotherm.trainer import parity
-from isotherm.trainer.__main__ import app
 from isotherm.v1 import contract
 from isotherm.v1.contract_pb2 import Contract
+from tests.lesson.command import train
 from tests.lesson.printouts import difference, golden
 
 READINGS = np.array([[35.7], [56.3]], dtype=np.float32)
-
-
-def _train(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, arguments)
-    return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.fixture(name="folder", scope="module")
-def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("seed")
-
-
-@pytest.fixture(name="printed", scope="module")
-def _printed(folder: Path) -> str:
-    """What a run prints that publishes the network and draws it."""
-    code, out, err = _train(
-        *("thermometer", "--recipe", "seed", "--summary", "--model", "network"),
-        *("--repository", str(folder / "models"), "--plots", str(folder / "plots"), "--dpi", "30"),
-    )
-    assert (code, err) == (0, "")
-    return out
 
 
 @pytest.fixture(name="content", scope="module")
@@ -140,7 +118,7 @@ def test_what_contradicts_the_recipe_is_refused(
     """One sentence, exit code 2, and nothing is written."""
     monkeypatch.chdir(tmp_path)
 
-    code, out, err = _train(*arguments)
+    code, out, err = train(*arguments)
 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert expected in err
@@ -149,7 +127,7 @@ def test_what_contradicts_the_recipe_is_refused(
 
 def test_the_summary_of_an_ordinary_run_shows_its_network(tmp_path: Path) -> None:
     """With the layers that were asked for, before anything is trained."""
-    _, out, _ = _train(
+    _, out, _ = train(
         *("thermometer", "--summary", "--layers", "Linear(1, 4), Tanh(), Linear(4, 1)"),
         *("--epochs", "2", "--no-draw", "--repository", str(tmp_path / "models")),
     )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn, optim
 from torch.func import functional_call, stack_module_state, vmap
 
 MakeOptimizer = Callable[[Iterable[Tensor]], optim.Optimizer]
+Forward = Callable[[dict[str, Tensor], Tensor], Tensor]
 OnEpoch = Callable[[int, Tensor, dict[str, Tensor]], None]
+
+# Layers that treat each number for itself, so that an axis of copies in front changes nothing.
+_ELEMENTWISE: Final = (nn.ReLU, nn.Sigmoid, nn.Tanh)
 
 
 def train(
@@ -98,8 +102,34 @@ def _shares(x: Tensor, counts: Tensor | None) -> Tensor:
     return counts / counts.sum(dim=1, keepdim=True)
 
 
-def _forward(model: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+def _forward(model: nn.Module) -> Forward:
+    """Return what maps stacked parameters and inputs (copies, rows, features) to answers."""
+    layers = list(model.named_children()) or [("", model)]
+    if isinstance(model, nn.Sequential | nn.Linear) and all(map(_is_plain, layers)):
+        return lambda parameters, x: _through(layers, parameters, x)
+
     def one(parameters: dict[str, Tensor], x: Tensor) -> Any:
         return functional_call(model, parameters, (x,))
 
     return vmap(one)
+
+
+def _is_plain(named: tuple[str, nn.Module]) -> bool:
+    _, layer = named
+    return isinstance(layer, _ELEMENTWISE) or (
+        isinstance(layer, nn.Linear) and layer.bias is not None
+    )
+
+
+def _through(
+    layers: Sequence[tuple[str, nn.Module]], parameters: dict[str, Tensor], x: Tensor
+) -> Tensor:
+    # Twice as fast as vmap, whose own cost is what an epoch on eleven rows is made of.
+    for name, layer in layers:
+        if isinstance(layer, nn.Linear):
+            prefix = f"{name}." if name else ""
+            weight, bias = parameters[f"{prefix}weight"], parameters[f"{prefix}bias"]
+            x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+        else:
+            x = layer(x)
+    return x
