@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from isotherm.trainer import parity
+from isotherm.trainer import parity, recipe
+from isotherm.trainer.config import load
 from isotherm.v1 import contract
 from isotherm.v1.contract_pb2 import Contract
 from tests.lesson.command import train
@@ -102,6 +103,20 @@ def test_the_seed_s_picture_is_drawn(folder: Path, printed: str) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_line_that_can_be_asked_for_is_the_one_that_was_trained() -> None:
+    """`--model line` is the seed's own, not the closed form that the rule keeps."""
+    flags = {"data.dataset": "thermometer", "model": "line", "fit.seed": 1}
+    said: list[str] = []
+
+    fitted = recipe.fit(load(None, recipe.settings("seed", flags)), said.append)
+
+    assert fitted.leaderboard.kept == recipe.CLOSED_FORM
+    assert fitted.leaderboard.chosen.name == recipe.LINE
+    zero, ten = fitted.served.answers(np.array([[0.0], [10.0]])).ravel()
+    assert ten - zero == pytest.approx(5.348, abs=0.005)
+    assert f"slope {ten - zero:.4f}" in said[-2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -110,6 +125,7 @@ def test_the_seed_s_picture_is_drawn(folder: Path, printed: str) -> None:
         (("thermometer", "--recipe", "seed", "--epochs", "9"), "sets --epochs by itself"),
         (("thermometer", "--recipe", "seed", "--layers", "Linear(1, 1)"), "sets --layers by"),
         (("thermometer", "--recipe", "seed", "--learning-rate", "1"), "sets --learning-rate by"),
+        (("thermometer", "--recipe", "seed", "--model", "forest"), "model"),
     ],
 )
 def test_what_contradicts_the_recipe_is_refused(

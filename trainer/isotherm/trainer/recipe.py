@@ -35,6 +35,9 @@ _CHOICES: Final[Mapping[ModelChoice, str]] = MappingProxyType(
     {"mean": MEAN, "line": LINE, "network": NETWORK}
 )
 
+# Parts of the configuration that are the recipe's own.
+_OWN: Final = ("network.", "fit.")
+
 Echo = Callable[[str], None]
 
 
@@ -76,18 +79,18 @@ def settings(name: str, flags: Mapping[str, object]) -> dict[str, object]:
     if flags.get("data.dataset") != DATASET:
         msg = f"the recipe `{RECIPE}` is for the built-in readings; use `isotherm train {DATASET}`"
         raise ConfigError(msg)
-    own = {
+    for setting, value in flags.items():
+        if value is not None and setting != "fit.seed" and setting.startswith(_OWN):
+            flag = setting.rpartition(".")[2].replace("_", "-")
+            msg = f"the recipe `{RECIPE}` sets --{flag} by itself; leave one of the two out"
+            raise ConfigError(msg)
+    return {
+        **flags,
         "network.layers": seed_layers(features=1, targets=1),
         "fit.epochs": lesson.NETWORK_EPOCHS,
         "fit.learning_rate": lesson.NETWORK_RATE,
         "fit.weight_decay": 0.0,
     }
-    for setting in own:
-        if flags.get(setting) is not None:
-            flag = setting.rpartition(".")[2].replace("_", "-")
-            msg = f"the recipe `{RECIPE}` sets --{flag} by itself; leave one of the two out"
-            raise ConfigError(msg)
-    return {**flags, **own}
 
 
 def train(config: TrainConfig, *, created_at: datetime, echo: Echo) -> run.Published:
@@ -115,6 +118,9 @@ def fit(config: TrainConfig, echo: Echo) -> Fitted:
 
     `training_loop` prints by itself; `echo` takes the other lines.
     """
+    if config.model not in {"auto", *_CHOICES}:
+        msg = f"the recipe `{RECIPE}` has no model '{config.model}'; it has {', '.join(_CHOICES)}"
+        raise ConfigError(msg)
     table = data.read(config.data)
     with torch.random.fork_rng(devices=[]), copies.one_thread():
         torch.manual_seed(config.fit.seed)
@@ -189,7 +195,7 @@ def _compare(table: Table, config: TrainConfig) -> select.Leaderboard:
     fitted = [_train(part, table, folds) for part in _PARTS]
     candidates = (*_closed_forms(table, folds), *(candidate for candidate, _ in fitted))
     kept, comparisons = select.keep(candidates, table.y.std(axis=0))
-    wanted = _CHOICES.get(config.model, kept.name)
+    wanted = kept.name if config.model == "auto" else _CHOICES[config.model]
     return select.Leaderboard(
         method=folds.method,
         candidates=candidates,
