@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 from isotherm.trainer import loop
+from isotherm.trainer.batches import Rows
 from isotherm.trainer.config import FitConfig
 from isotherm.trainer.errors import TrainingError
-from isotherm.trainer.model import Stack, network
+from isotherm.trainer.model import network
+from isotherm.trainer.stack import Stack
 
 
-def _rows(copies: int) -> loop.Rows:
+def _rows(copies: int) -> Rows:
     """Five rows; every copy but the first leaves the last row out."""
     x = torch.linspace(-1, 1, 5).reshape(1, 5, 1).expand(copies, 5, 1)
     training = torch.full((copies, 5), 0.25)
@@ -20,7 +22,7 @@ def _rows(copies: int) -> loop.Rows:
     training[0] = 0.2
     held_out = torch.zeros(copies, 5)
     held_out[1:, -1] = 1.0
-    return loop.Rows(x=x, y=x.square(), training=training, held_out=held_out)
+    return Rows(x=x, y=x.square(), training=training, held_out=held_out)
 
 
 def _network() -> nn.Sequential:
@@ -36,7 +38,7 @@ def test_a_stack_trains_as_a_plain_loop_does() -> None:
         penalty = torch.stack([weight.square().sum() for weight in weights]).sum()
         error = nn.functional.mse_loss(plain(rows.x[0]), rows.y[0])
         optimizer.zero_grad()
-        (error + config.weight_decay / 5 * penalty).backward()
+        (error + config.weight_decay[0] / 5 * penalty).backward()
         optimizer.step()
 
     stack = Stack(_network(), 3)
@@ -50,8 +52,11 @@ def test_the_losses_fall_and_are_told_after_each_epoch() -> None:
     seen: list[tuple[int, float, float]] = []
 
     history = loop.fit(
-        Stack(_network(), 2), _rows(2), FitConfig(epochs=30), lambda *losses: seen.append(losses)
-    )
+        Stack(_network(), 2),
+        _rows(2),
+        FitConfig(epochs=30),
+        on_epoch=lambda *losses: seen.append(losses),
+    ).history()
 
     assert list(zip(range(1, 31), history.training, history.validation, strict=True)) == seen
     assert history.training[-1] < history.training[0]
@@ -61,5 +66,7 @@ def test_a_loss_that_leaves_the_numbers_stops_the_training() -> None:
     """The sentence says in which epoch, and what to lower."""
     config = FitConfig(epochs=100, learning_rate=1e30)
 
-    with pytest.raises(TrainingError, match=r"in epoch \d+; .* Lower the learning rate \(1e\+30\)"):
+    with pytest.raises(
+        TrainingError, match=r"epoch \d, step 1 of 1; .* Lower the learning rate \(1e\+30\)"
+    ):
         loop.fit(Stack(_network(), 2), _rows(2), config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -69,14 +70,14 @@ def test_pictures_stay_out_of_a_repository_that_is_the_working_directory(
     assert [path.name for path in (inside / "models").iterdir()] == ["thermometer"]
 
 
-def test_the_losses_are_printed_as_the_seed_does() -> None:
-    """At epoch 1 and at every multiple."""
-    _, out, _ = _train("thermometer", "--epochs", "6", "--no-draw", "--log-every", "3")
+def test_elsewhere_than_on_a_terminal_progress_is_a_line_of_json() -> None:
+    """At epoch 1, at every multiple and at the end; on stderr, away from the results."""
+    _, out, err = _train("thermometer", "--epochs", "7", "--no-draw", "--log-every", "3")
 
-    loss = r"\d+\.\d{4}"
-    pattern = rf"^Epoch (\d+), Training loss {loss}, validation loss {loss}$"
-    epochs = re.findall(pattern, out, flags=re.MULTILINE)
-    assert epochs == ["1", "3", "6"]
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 3, 6, 7]
+    assert {line["stage"] for line in lines} == {"network"}
+    assert "{" not in out
 
 
 def test_the_same_time_gives_the_same_file(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,8 @@ def test_pictures_that_fail_do_not_hide_the_published_path(csv: Path) -> None:
 def test_the_help_states_the_defaults_of_the_configuration() -> None:
     """The flags' help is written by hand, because importing the configuration takes time."""
     config, fit = load(None, {"data.dataset": "thermometer"}), FitConfig()
-    defaults = (fit.epochs, fit.learning_rate, fit.weight_decay, fit.seed, config.dpi)
+    decays = ", ".join(map(str, fit.weight_decay))
+    defaults = (fit.epochs, fit.learning_rate, decays, fit.seed, fit.optimizer, config.dpi)
 
     _, out, _ = _train("--help")
 

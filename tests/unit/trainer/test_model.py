@@ -53,22 +53,3 @@ def test_layers_that_are_no_network_are_refused(layers: list[str], expected: str
     """The sentence names both neighbours, or the layers that there are."""
     with pytest.raises(LayerError, match=expected):
         model.network(layers, features=1, targets=1, seed=0)
-
-
-def test_each_copy_of_a_stack_answers_as_the_model_does() -> None:
-    """A stack is its model, many times over."""
-    network = model.network((), features=2, targets=1, seed=0)
-    x = torch.rand(3, 4, 2)
-
-    answers = model.Stack(network, 3)(x)
-
-    torch.testing.assert_close(torch.stack([network(rows) for rows in x]), answers)
-
-
-def test_a_member_of_a_stack_has_its_own_weights() -> None:
-    """The weights of the asked copy come back, not those of another."""
-    stack = model.Stack(model.network((), features=1, targets=1, seed=0), 2)
-    with torch.no_grad():
-        stack.parameters["0.bias"][1] = 7.0
-
-    assert stack.member(1).state_dict()["0.bias"].tolist() == [7.0] * 13

@@ -12,8 +12,14 @@ import torch
 from isotherm.trainer import parity
 from isotherm.trainer.errors import ParityError, RuntimeMissingError
 from isotherm.trainer.estimator import Fitted
+from isotherm.trainer.features import Served
 
 READINGS = np.array([[35.7], [81.9], [200.0]])
+
+
+def _copy(fitted: Fitted) -> Served:
+    assert isinstance(fitted.served, Served)
+    return copy.deepcopy(fitted.served)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
@@ -26,7 +32,7 @@ def test_the_file_answers_as_torch_does(content: bytes, fitted: Fitted, rows: in
 
 def test_a_model_that_answers_differently_is_refused(content: bytes, fitted: Fitted) -> None:
     """The sentence names the output and both numbers."""
-    other = copy.deepcopy(fitted.served)
+    other = _copy(fitted)
     other.y_mean += 0.5
 
     with pytest.raises(
@@ -37,7 +43,7 @@ def test_a_model_that_answers_differently_is_refused(content: bytes, fitted: Fit
 
 def test_an_answer_that_is_no_number_is_refused(content: bytes, fitted: Fitted) -> None:
     """NaN is further away than any tolerance."""
-    other = copy.deepcopy(fitted.served)
+    other = _copy(fitted)
     other.y_mean *= torch.nan
 
     with pytest.raises(ParityError, match="by up to nan"):

@@ -6,15 +6,26 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from isotherm.trainer.errors import ConfigError
 
-ModelChoice = Literal["auto", "mean", "line", "network"]
+ModelChoice = str
+Loss = Literal["mse", "l1", "huber", "cross_entropy"]
+Optimizer = Literal["adam", "adamw", "sgd", "lbfgs"]
+Schedule = Literal["constant", "cosine", "one-cycle", "step"]
+Device = Literal["auto", "cpu", "cuda"]
+
+# What the leaderboard calls its models; the second pair is for labels.
+_CHOICES: Final = ("auto", "mean", "line", "network", "prior", "logistic")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_FACTORY: Final = re.compile(r"[\w.]+:\w+")
+
+
+_Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -43,21 +54,63 @@ class DataConfig(_Section):
 
 
 class NetworkConfig(_Section):
-    """The layers of the network, in torch's notation: `Linear(1, 13)`, `Tanh()` ..."""
+    """One network to compare: its layers in torch's notation, or the function that makes it."""
 
-    # Empty: one hidden layer of 13 tanh units, with the table's widths.
+    # `Linear(1, 13)`, `Tanh()` ... Empty: one hidden layer of 13 tanh units.
     layers: tuple[str, ...] = ()
+    # `package.module:function`, which returns an `nn.Sequential`.
+    factory: str = ""
+    # Add a line beside the network, which the penalty leaves alone.
+    skip: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> NetworkConfig:
+        if self.factory and self.layers:
+            msg = "give the layers of a network, or a factory that makes it, not both"
+            raise ValueError(msg)
+        if self.factory and not _FACTORY.fullmatch(self.factory):
+            msg = f"'{self.factory}' is no factory; expected package.module:function"
+            raise ValueError(msg)
+        return self
 
 
 class FitConfig(_Section):
-    """How the network is fitted."""
+    """How a network is fitted."""
 
     epochs: int = Field(default=1000, ge=1)
+    # None: that of the table, mse for numbers and cross_entropy for labels.
+    loss: Loss | None = None
+    optimizer: Optimizer = "adam"
     learning_rate: float = Field(default=0.02, gt=0, allow_inf_nan=False)
+    # Of sgd.
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    schedule: Schedule = "constant"
     # The penalty is `weight_decay / rows` times the sum of squared weights, on standardised data:
-    # a fixed belief about the weights, which counts for less the more rows there are.
-    weight_decay: float = Field(default=0.3, ge=0, allow_inf_nan=False)
+    # a fixed belief about the weights, which counts for less the more rows there are. (adamw takes
+    # the number as it is, as torch does.) Of several, cross-validation chooses on a small table;
+    # on a large one the first is taken.
+    weight_decay: tuple[_Decay, ...] = Field(default=(0.3, 0.1, 1.0, 3.0), min_length=1)
+    # The longest gradient, of each copy; 0: any.
+    clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    # Rows a step; None: all of a small table, 1024 of a large one.
+    batch_size: int | None = Field(default=None, ge=1)
+    # Stop after so many epochs without a better validation loss; 0: never.
+    patience: int = Field(default=0, ge=0)
+    # auto: CUDA where there is one and the table is large enough to gain from it.
+    device: Device = "auto"
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("weight_decay", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, (int, float, str)) else value
+
+
+class CheckpointConfig(_Section):
+    """Where an unfinished training is kept, and how often it is saved."""
+
+    folder: Path | None = None
+    every: int = Field(default=100, ge=1)
 
 
 class TrainConfig(_Section):
@@ -70,11 +123,42 @@ class TrainConfig(_Section):
     plots: Path | None = None
     draw: bool = True
     dpi: int = Field(default=600, ge=10, le=2400)
+    # auto: what the leaderboard keeps; or the name of a model on it, or a factory.
     model: ModelChoice = "auto"
     # Nominal coverage of the prediction interval.
     coverage: float = Field(default=0.9, gt=0, lt=1)
     network: NetworkConfig = NetworkConfig()
+    # More networks to compare, by name.
+    networks: dict[str, NetworkConfig] = Field(default_factory=dict)
     fit: FitConfig = FitConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def candidates(self) -> dict[str, NetworkConfig]:
+        """All networks by name; `network` is the first."""
+        return {"network": self.network, **self.networks}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _factory_as_model(cls, values: Any) -> Any:
+        """`--model package.module:function` makes the network, and publishes it."""
+        model = values.get("model") if isinstance(values, dict) else None
+        if isinstance(model, str) and ":" in model:
+            return {**values, "model": "network", "network": {"factory": model}}
+        return values
+
+    @model_validator(mode="after")
+    def _known_names(self) -> TrainConfig:
+        for name in self.networks:
+            if name in _CHOICES or not _NAME.fullmatch(name):
+                msg = f"networks.{name}: choose another name than {', '.join(_CHOICES)}"
+                raise ValueError(msg)
+        known = (*_CHOICES, *self.networks)
+        if self.model not in known:
+            names = ", ".join(f"'{name}'" for name in known)
+            msg = f"model: '{self.model}' is not one of {names}, or package.module:function"
+            raise ValueError(msg)
+        return self
 
     @field_validator("name")
     @classmethod

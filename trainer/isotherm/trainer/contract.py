@@ -13,15 +13,14 @@ from typing import Final
 import numpy as np
 
 from isotherm.trainer.config import TrainConfig
-from isotherm.trainer.data import Column, Floats
+from isotherm.trainer.data import Column, Floats, Table
 from isotherm.trainer.estimator import Fitted
 from isotherm.v1 import contract_pb2 as v1
 from isotherm.v1.contract import MAX_GOLDEN_ROWS, SCHEMA_VERSION
 
 INPUT: Final = "x"
-PREDICTION: Final = "y"
-LOWER: Final = "lower"
-UPPER: Final = "upper"
+# The contract's names for the outputs, in the order in which the served module gives them.
+_OUTPUTS: Final = ("prediction", "lower", "upper")
 
 # float32 on two runtimes differs by some 1e-6 of the target's deviation; a wrong model, or TF32
 # arithmetic, by 1e-3 and more.
@@ -39,15 +38,11 @@ def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Co
         schema_version=SCHEMA_VERSION,
         model_name=config.name,
         features=[_feature(*pair) for pair in zip(table.features, table.x.T, strict=True)],
-        targets=[_target(*pair) for pair in zip(table.targets, table.y.T, strict=True)],
-        tensors=v1.Tensors(input=INPUT, prediction=PREDICTION, lower=LOWER, upper=UPPER),
+        targets=_targets(table),
+        tensors=v1.Tensors(input=INPUT, **dict(zip(_OUTPUTS, fitted.served.outputs, strict=False))),
         non_finite=v1.NON_FINITE_REFUSE,
         golden=_golden(fitted, config.fit.seed),
-        interval=v1.Interval(
-            coverage=fitted.coverage,
-            half_width=fitted.half_width.tolist(),
-            method=f"conformal, {fitted.leaderboard.method} residuals",
-        ),
+        interval=None if fitted.classes else _interval(fitted),
         provenance=_provenance(fitted, config, created_at),
     )
 
@@ -84,9 +79,32 @@ def _golden(fitted: Fitted, seed: int) -> v1.Golden:
         rows=len(inputs),
         inputs=inputs.ravel().tolist(),
         outputs=fitted.served.answers(inputs).ravel().tolist(),
-        absolute_tolerance=RELATIVE_TOLERANCE * float(fitted.table.y.std(axis=0).max()),
+        absolute_tolerance=RELATIVE_TOLERANCE * _spread(fitted),
         relative_tolerance=RELATIVE_TOLERANCE,
     )
+
+
+def _spread(fitted: Fitted) -> float:
+    """Return what the prediction's columns differ by: probabilities by 1."""
+    return 1.0 if fitted.classes else float(fitted.table.y.std(axis=0).max())
+
+
+def _interval(fitted: Fitted) -> v1.Interval:
+    return v1.Interval(
+        coverage=fitted.coverage,
+        half_width=fitted.half_width.tolist(),
+        method=f"conformal, {fitted.leaderboard.method} residuals",
+    )
+
+
+def _targets(table: Table) -> Iterable[v1.Target]:
+    classes = table.classes or ((),) * len(table.targets)
+    for column, values, names in zip(table.targets, table.y.T, classes, strict=True):
+        if names:
+            # The order of classes means nothing, so a label has no range and no deciles.
+            yield v1.Target(name=column.name, datatype=column.datatype, classes=names)
+        else:
+            yield _target(column, values)
 
 
 def _feature(column: Column, values: Floats) -> v1.Feature:
@@ -139,7 +157,7 @@ def _provenance(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1
         git_commit=_git_commit(),
         package_versions=versions,
         leaderboard=_leaderboard(fitted),
-        error_metric="RMSE",
+        error_metric=fitted.leaderboard.metric,
     )
 
 
@@ -149,8 +167,8 @@ def _leaderboard(fitted: Fitted) -> Iterable[v1.Candidate]:
         yield v1.Candidate(
             name=candidate.name,
             parameters=candidate.parameters,
-            cross_validation_error=candidate.cross_validation_rmse,
-            training_error=candidate.training_rmse,
+            cross_validation_error=candidate.cross_validation_error,
+            training_error=candidate.training_error,
             cross_validation=board.method,
             chosen=candidate is board.chosen,
         )

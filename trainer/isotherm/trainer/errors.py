@@ -4,7 +4,8 @@ TrainerError
 ├── InputError              what the caller gave cannot be used
 │   ├── ConfigError         a flag, or a line of the TOML file
 │   ├── DataError           the table
-│   ├── LayerError          the list of layers
+│   ├── LayerError          the network: its layers, or what a factory gave
+│   ├── CheckpointError     a checkpoint to continue from, or the folder for it
 │   └── RepositoryError     the folder to publish to, or the folder for pictures
 ├── TrainingError           the loss left the finite numbers
 ├── ExportError             the graph is not what the server needs
@@ -32,7 +33,11 @@ class DataError(InputError):
 
 
 class LayerError(InputError):
-    """The list of layers is not a network for this table."""
+    """The layers are not a network for this table."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be written, read, or continued with these settings."""
 
 
 class RepositoryError(InputError):

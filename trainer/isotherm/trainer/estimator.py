@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from isotherm.trainer import interval, loop, select
+from torch import nn
+
+from isotherm.trainer import interval, select
+from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Floats, Table
-from isotherm.trainer.features import Scaling, Served
+from isotherm.trainer.features import Classifier, Scaling, Served, ServedModel
+from isotherm.trainer.progress import Watch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -15,23 +20,42 @@ class Fitted:
     """A fitted model.
 
     Attributes:
-        served: the chosen candidate in raw units, with its interval.
-        half_width: shape (targets,), in the targets' units.
+        served: the chosen candidate in raw units, with its interval, or with probabilities.
+        half_width: shape (targets,), in the targets' units; empty for a label.
         coverage: that the interval stands for, 0..1.
     """
 
     table: Table
     leaderboard: select.Leaderboard
-    served: Served
+    served: ServedModel
     half_width: Floats
     coverage: float
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a label; empty for numbers."""
+        return next((classes for classes in self.table.classes if classes), ())
 
-def fit(table: Table, config: TrainConfig, on_epoch: loop.OnEpoch | None = None) -> Fitted:
+    def predict(self, x: Floats) -> Floats:
+        """Return the predictions for raw `x` (rows, features), or the probabilities of a label."""
+        return self.served.answers(x)
+
+
+def fit(
+    table: Table,
+    config: TrainConfig,
+    watch: Watch | None = None,
+    *,
+    modules: Mapping[str, nn.Module] | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Fitted:
     """Compare the candidates and build the served module of the chosen one."""
-    leaderboard = select.compare(table, config, on_epoch)
+    leaderboard = select.compare(table, config, watch, modules=modules, checkpoints=checkpoints)
     residuals = leaderboard.chosen.held_out_residuals
-    half_width, coverage = interval.half_width(residuals, config.coverage)
+    if any(table.classes):
+        half_width, coverage = residuals[:0, 0], 0.0
+    else:
+        half_width, coverage = interval.half_width(residuals, config.coverage)
     return Fitted(
         table=table,
         leaderboard=leaderboard,
@@ -41,13 +65,14 @@ def fit(table: Table, config: TrainConfig, on_epoch: loop.OnEpoch | None = None)
     )
 
 
-def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> Served:
+def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> ServedModel:
     """Wrap a candidate's core so that it takes and gives the table's units."""
-    served = Served(
-        candidate.core,
-        inputs=Scaling.of(table.x),
-        outputs=Scaling.of(table.y),
-        half_width=half_width,
-    )
+    inputs = Scaling.of(table.x)
+    served: ServedModel
+    if any(table.classes):
+        served = Classifier(candidate.core, inputs=inputs)
+    else:
+        outputs = Scaling.of(table.y)
+        served = Served(candidate.core, inputs=inputs, outputs=outputs, half_width=half_width)
     served.eval()
     return served

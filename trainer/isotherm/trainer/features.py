@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isotherm.trainer.data import Floats
+from isotherm.trainer.objective import probabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,12 +36,28 @@ class Scaling:
         return np.asarray(values * self.scale + self.mean)
 
 
-class Served(nn.Module):
-    """The module that is exported: scale in, core, scale out, and an interval around the answer.
+class ServedModel(nn.Module):
+    """The module that is exported; a tuple of outputs, the prediction first."""
+
+    core: nn.Sequential
+    # The names of the outputs in the graph.
+    outputs: tuple[str, ...] = ("y",)
+
+    def answers(self, x: Floats) -> Floats:
+        """Return the predictions for raw `x` (rows, features) as numpy, shape (rows, columns)."""
+        with torch.inference_mode():
+            y = self(torch.tensor(x, dtype=torch.float32))[0]
+        return np.asarray(y.numpy(), dtype=np.float64)
+
+
+class Served(ServedModel):
+    """The module of numbers: scale in, core, scale out, and an interval around the answer.
 
     The scaling stays in float32 Sub and Div instead of being folded into the first layer: folding
     saves four nodes and costs a digit of precision, more where a column's mean is large.
     """
+
+    outputs = ("y", "lower", "upper")
 
     x_mean: Tensor
     x_scale: Tensor
@@ -67,8 +84,19 @@ class Served(nn.Module):
         y = self.core((x - self.x_mean) / self.x_scale) * self.y_scale + self.y_mean
         return y, y - self.half_width, y + self.half_width
 
-    def answers(self, x: Floats) -> Floats:
-        """Return the predictions for raw `x` (rows, features) as numpy, shape (rows, targets)."""
-        with torch.inference_mode():
-            y, _, _ = self(torch.tensor(x, dtype=torch.float32))
-        return np.asarray(y.numpy(), dtype=np.float64)
+
+class Classifier(ServedModel):
+    """The module of a label: scale in, core, and a probability for each class."""
+
+    x_mean: Tensor
+    x_scale: Tensor
+
+    def __init__(self, core: nn.Sequential, *, inputs: Scaling) -> None:
+        super().__init__()
+        self.core = core
+        self.register_buffer("x_mean", torch.tensor(inputs.mean, dtype=torch.float32))
+        self.register_buffer("x_scale", torch.tensor(inputs.scale, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Map raw `x` (batch, features) to probabilities (batch, classes)."""
+        return (probabilities(self.core((x - self.x_mean) / self.x_scale)),)

@@ -3,85 +3,119 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from isotherm.trainer import optimizers
+from isotherm.trainer.batches import Batches, Rows
+from isotherm.trainer.checkpoint import Checkpoint
 from isotherm.trainer.config import FitConfig
 from isotherm.trainer.errors import TrainingError
-from isotherm.trainer.model import Stack
+from isotherm.trainer.model import seeded
+from isotherm.trainer.objective import Objective
+from isotherm.trainer.progress import OnEpoch
+from isotherm.trainer.session import Curves, History, Session
+from isotherm.trainer.stack import Copies
 
-OnEpoch = Callable[[int, float, float], None]
+__all__ = ["Curves", "History", "OnEpoch", "fit", "threads"]
+
+# A step's losses, as (copies, batch) and as (copies,), each time that the optimizer looks.
+Looks = list[tuple[Tensor, Tensor]]
 
 # Below this many numbers in the stacked table, a second thread costs more than it brings
 # (420 us an epoch against 1205 us on 11 rows).
 _SINGLE_THREAD_NUMBERS: Final = 100_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Rows:
-    """The standardised table as each copy of a stack sees it.
+def fit(
+    copies: Copies,
+    rows: Rows,
+    config: FitConfig,
+    *,
+    objective: Objective | None = None,
+    decay: Sequence[float] = (),
+    epochs: int | None = None,
+    told: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Curves:
+    """Train every copy on its rows; return the losses.
 
-    The first copy learns from all rows; each other one leaves a fold out. A fold is left out by its
-    weight, so that all copies have the same shape.
-
-    Attributes:
-        x: shape (copies, rows, features).
-        y: shape (copies, rows, targets).
-        training: shape (copies, rows); what a row counts in the copy's loss, 1 in sum.
-        held_out: shape (copies, rows); the same for the rows left out; the first copy has none.
+    `objective` is squared errors unless told, `decay` the penalty of each copy, `epochs` where to
+    stop on the schedule of `config`. `on_epoch` is told about the first `told` copies. A
+    `checkpoint` is continued if it exists, and saved to.
     """
+    epochs, objective = epochs or config.epochs, objective or Objective()
+    batches = Batches(rows, config.batch_size, config.seed)
+    optimizer = optimizers.build(copies, config)
+    schedule = optimizers.schedule(optimizer, config, config.epochs * len(batches))
+    penalty = optimizers.Penalty(copies, optimizer, config, rows=rows.x.shape[1], decay=decay)
+    session = Session(copies, rows, optimizer, schedule, batches, config.patience, told)
+    step: Any = partial(_gradients, copies, objective, optimizer, penalty, config.clip_norm)
+    # Where the training pass answers every row as it will be served, no second pass is needed.
+    one_pass = batches.whole and not (copies.stochastic or session.best)
+    tested = rows.tested and not one_pass
+    with seeded(config.seed), threads(rows):
+        session.resume(checkpoint)
+        for epoch in range(session.epoch + 1, epochs + 1):
+            copies.train(True)
+            looks: Looks = []
+            losses = []
+            for batch in batches:
+                looks = []
+                # The gradients are a closure because LBFGS looks more than once a step.
+                optimizer.step(partial(step, looks, *batch))
+                if schedule:
+                    schedule.step()
+                losses.append(looks[0][1])
+            training = _finite(losses, epoch, config, checkpoint)
+            each = _evaluate(copies, rows, objective) if tested else looks[0][0]
+            validation = session.record(epoch, training, each)
+            if on_epoch:
+                on_epoch(epoch, training[0], validation)
+            if checkpoint and (epoch % checkpoint.every == 0 or epoch == epochs):
+                session.save(checkpoint)
+            if session.best and session.best.exhausted(epoch):
+                break
+    return session.curves()
 
-    x: Tensor
-    y: Tensor
-    training: Tensor
-    held_out: Tensor
+
+def _gradients(
+    copies: Copies,
+    objective: Objective,
+    optimizer: Optimizer,
+    penalty: optimizers.Penalty,
+    clip_norm: float,
+    looks: Looks,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    optimizer.zero_grad()
+    each = objective.losses(copies(x), y)
+    losses = (each * weights).sum(dim=-1)
+    looks.append((each.detach(), losses.detach()))
+    # Summed, not averaged: no copy's gradient depends on how many others there are.
+    total = penalty.add_to(losses.sum())
+    torch.autograd.backward(total)
+    penalty.add_gradients()
+    if clip_norm:
+        optimizers.clip(copies, clip_norm)
+    return total
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class History:
-    """The mean squared error after each epoch, on standardised targets.
-
-    Attributes:
-        training: of the copy that learns from all rows, on these rows.
-        validation: of the other copies, on the rows that each left out.
-    """
-
-    training: tuple[float, ...]
-    validation: tuple[float, ...]
-
-
-def fit(stack: Stack, rows: Rows, config: FitConfig, on_epoch: OnEpoch | None = None) -> History:
-    """Train every copy of the stack on its rows; return the losses.
-
-    `on_epoch` is called with the epoch (from 1), the training and the validation loss.
-    """
-    # Adam without a penalty fits the noise of a small table (leave-one-out error 4.4 against the
-    # line's 2.1 on the thermometer); the penalty is part of the loss, not Adam's own decay, so
-    # that its strength does not depend on the learning rate.
-    optimizer = torch.optim.Adam(stack.parameters.values(), lr=config.learning_rate)
-    penalty = config.weight_decay / rows.x.shape[1]
-    training, validation = [], []
-    for epoch in range(1, config.epochs + 1):
-        squared_errors = (stack(rows.x) - rows.y).square().mean(dim=-1)
-        losses = (squared_errors * rows.training).sum(dim=-1)
-        # Summed, not averaged: no copy's gradient depends on how many others there are.
-        objective = losses.sum() + penalty * stack.squared_weights()
-        optimizer.zero_grad()
-        torch.autograd.backward(objective)
-        optimizer.step()
-        # The two losses come from one forward pass, before this epoch's step.
-        held_out = (squared_errors.detach() * rows.held_out).sum(dim=-1)
-        training.append(losses[0].item())
-        validation.append(held_out[1:].mean().item())
-        _check_finite(epoch, training[-1] + validation[-1], config)
-        if on_epoch:
-            on_epoch(epoch, training[-1], validation[-1])
-    return History(training=tuple(training), validation=tuple(validation))
+@torch.no_grad()
+def _evaluate(copies: Copies, rows: Rows, objective: Objective) -> Tensor:
+    """Return the loss of each row as it would be served, shape (copies, rows)."""
+    copies.train(False)
+    parts = [objective.losses(copies(rows.x[:, i]), rows.y[:, i]) for i in rows.slices()]
+    return torch.cat(parts, dim=1)
 
 
 @contextmanager
@@ -96,10 +130,19 @@ def threads(rows: Rows) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_finite(epoch: int, loss: float, config: FitConfig) -> None:
-    if not math.isfinite(loss):
-        msg = (
-            f"the loss became {loss} in epoch {epoch}; nothing was published. "
-            f"Lower the learning rate ({config.learning_rate:g})"
-        )
-        raise TrainingError(msg)
+def _finite(
+    steps: list[Tensor], epoch: int, config: FitConfig, checkpoint: Checkpoint | None
+) -> list[float]:
+    """Return the epoch's mean loss of each copy; raise TrainingError where there is none."""
+    losses: list[float] = (torch.stack(steps).mean(dim=0) if steps[1:] else steps[0]).tolist()
+    if math.isfinite(sum(losses)):
+        return losses
+    wrong = next(step for step in steps if not step.isfinite().all())
+    step = next(i for i, losses in enumerate(steps, start=1) if losses is wrong)
+    kept = f"; the last good checkpoint is '{checkpoint.path}'" if checkpoint else ""
+    value = wrong[~wrong.isfinite()][0].item()
+    msg = (
+        f"the loss became {value} in epoch {epoch}, step {step} of {len(steps)}; nothing was "
+        f"published{kept}. Lower the learning rate ({config.learning_rate:g})"
+    )
+    raise TrainingError(msg)

@@ -1,30 +1,49 @@
-"""The model: layers in torch's notation become an `nn.Sequential` whose widths fit."""
+"""The model: layers, or a user's own module, as an `nn.Sequential` whose widths fit the table."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
+from isotherm.trainer import layers as notation
 from isotherm.trainer.data import Floats
 from isotherm.trainer.errors import LayerError
 
 HIDDEN_WIDTH: Final = 13
 
-_ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = MappingProxyType(
-    {
-        activation.__name__: activation
-        for activation in (nn.ELU, nn.GELU, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh)
-    }
+# Parts of a `LinearSkip`; the straight part is not penalised.
+_STRAIGHT: Final = "straight"
+
+_SAME_WIDTH: Final = (
+    *notation.ACTIVATIONS.values(),
+    nn.AlphaDropout,
+    nn.BatchNorm1d,
+    nn.Dropout,
+    nn.Identity,
+    nn.LayerNorm,
 )
-_LAYER: Final = re.compile(
-    r"\s*(?P<kind>\w+)\s*\(\s*(?:(?P<inputs>\d+)\s*,\s*(?P<outputs>\d+))?\s*\)\s*"
-)
+# The graph turns outputs into probabilities itself.
+_HEADS: Final = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Sigmoid, nn.LogSigmoid)
+
+
+class LinearSkip(nn.Module):
+    """A network plus a line: what the penalty shrinks is what departs from the line."""
+
+    def __init__(self, network: nn.Module, features: int, outputs: int) -> None:
+        super().__init__()
+        self.network = network
+        self.straight = nn.Linear(features, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` of shape (batch, features) to (batch, outputs)."""
+        answer: Tensor = self.network(x) + self.straight(x)
+        return answer
 
 
 def network(layers: Sequence[str], *, features: int, targets: int, seed: int) -> nn.Sequential:
@@ -39,12 +58,75 @@ def network(layers: Sequence[str], *, features: int, targets: int, seed: int) ->
     Raises:
         LayerError: a layer is unknown, or neighbouring layers differ in width.
     """
-    layers = layers or seed_layers(features=features, targets=targets)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = nn.Sequential(*(_layer(text) for text in layers))
+    model = of_layers(layers or seed_layers(features=features, targets=targets), seed)
     check_widths(model, features=features, targets=targets)
     return model
+
+
+def of_layers(layers: Sequence[str], seed: int) -> nn.Sequential:
+    """Return the layers with the initial weights of `seed`; their widths are not checked."""
+    with seeded(seed):
+        return nn.Sequential(*(notation.parse(text) for text in layers))
+
+
+def made_by(path: str, *, features: int, targets: int, seed: int) -> nn.Sequential:
+    """Return what the factory `package.module:function` makes, with the weights of `seed`."""
+    with seeded(seed):
+        return notation.from_factory(path, features=features, outputs=targets)
+
+
+def with_skip(model: nn.Sequential, features: int, outputs: int) -> nn.Sequential:
+    """Return the model with a line beside it."""
+    return nn.Sequential(OrderedDict(skip=LinearSkip(model, features, outputs)))
+
+
+def own(
+    model: nn.Module, *, features: int, widths: Sequence[int], noun: str = "target"
+) -> nn.Sequential:
+    """Return a copy of a user's module in float32, checked; the user's own is left alone.
+
+    Args:
+        model: takes (batch, features).
+        features: the width of the table.
+        widths: that its output may have; the first is the usual one.
+        noun: what the table has of the output's columns.
+    """
+    copy = notation.sequential(deepcopy(model)).float().cpu()
+    check_widths(copy, features=features, targets=_last_width(copy, widths), noun=noun)
+    copy.eval()
+    try:
+        with torch.inference_mode():
+            answer = copy(torch.zeros(2, features))
+    # The module is the user's, and so is what it raises.
+    except Exception as error:
+        msg = f"the model cannot take rows of {_plural(features, 'number')}: {error}"
+        raise LayerError(msg) from error
+    found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+    if found not in {(2, width) for width in widths}:
+        msg = f"the model gives {found} for two rows, expected (2, {widths[0]})"
+        raise LayerError(msg)
+    return copy
+
+
+def check_logits(model: nn.Sequential) -> None:
+    """Raise LayerError where a classifier ends in what the graph adds by itself."""
+    last = [layer for _, layer in named_layers(model)][-1:]
+    if last and isinstance(last[0], _HEADS):
+        msg = (
+            f"the network ends in {type(last[0]).__name__}(), which the exported graph adds to a "
+            "classifier by itself; leave it out"
+        )
+        raise LayerError(msg)
+
+
+@torch.no_grad()
+def affine(weight: Floats, bias: Floats) -> nn.Sequential:
+    """Return `Sequential(Linear)` with weight (targets, features) and bias (targets,)."""
+    targets, features = weight.shape
+    linear = nn.Linear(features, targets)
+    linear.weight.copy_(torch.from_numpy(weight))
+    linear.bias.copy_(torch.from_numpy(bias))
+    return nn.Sequential(linear)
 
 
 def seed_layers(*, features: int, targets: int) -> tuple[str, ...]:
@@ -56,82 +138,85 @@ def seed_layers(*, features: int, targets: int) -> tuple[str, ...]:
     )
 
 
-def affine(weight: Floats, bias: Floats) -> nn.Sequential:
-    """Return `Sequential(Linear)` with weight (targets, features) and bias (targets,)."""
-    targets, features = weight.shape
-    linear = nn.Linear(features, targets)
-    with torch.no_grad():
-        linear.weight.copy_(torch.from_numpy(weight))
-        linear.bias.copy_(torch.from_numpy(bias))
-    return nn.Sequential(linear)
-
-
 def parameter_count(model: nn.Module) -> int:
     """Return how many numbers the model has learned."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def check_widths(model: nn.Sequential, *, features: int, targets: int) -> None:
-    """Raise LayerError unless each layer takes what the one before it gives."""
-    width, giver = features, f"the table has {_plural(features, 'feature')}"
-    for name, layer in model.named_children():
-        if not isinstance(layer, nn.Linear):
+def penalised(model: nn.Module) -> tuple[str, ...]:
+    """Name the weights that the penalty is on: matrices, but for a skip's straight part."""
+    return tuple(
+        name
+        for name, value in model.named_parameters()
+        if value.ndim > 1 and name.split(".")[-2:] != [_STRAIGHT, "weight"]
+    )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from `seed` inside the block; the caller's random state is left alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def named_layers(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers as they are called, nested sequences unfolded, with their full names."""
+    # `named_children` would pass over a layer that stands in a model twice.
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if not name or "." in name:
             continue
-        text = f"layer {name}, Linear({layer.in_features}, {layer.out_features}),"
-        if layer.in_features != width:
-            msg = (
-                f"{text} takes {_plural(layer.in_features, 'number')}, but {giver}; make them equal"
-            )
+        if isinstance(layer, nn.Sequential):
+            yield from named_layers(layer, f"{prefix}{name}.")
+        else:
+            yield prefix + name, layer
+
+
+def check_widths(
+    model: nn.Sequential, *, features: int, targets: int, noun: str = "target"
+) -> None:
+    """Raise LayerError unless each layer takes what the one before it gives."""
+    # None: after a module of the user's own, which may give any width.
+    width: int | None = features
+    giver = f"the table has {_plural(features, 'feature')}"
+    for name, layer in named_layers(model):
+        takes = _takes(layer)
+        text = f"layer {name}, {_short(layer)},"
+        if takes is not None and width not in {None, takes}:
+            msg = f"{text} takes {_plural(takes, 'number')}, but {giver}; make them equal"
             raise LayerError(msg)
-        width, giver = layer.out_features, f"{text} gives {layer.out_features}"
-    if width != targets:
-        msg = f"{giver}, but the table has {_plural(targets, 'target')}; make them equal"
+        if isinstance(layer, nn.Linear):
+            width, giver = layer.out_features, f"{text} gives {layer.out_features}"
+        elif not isinstance(layer, _SAME_WIDTH):
+            width = None
+    if width not in {None, targets}:
+        msg = f"{giver}, but the table has {_plural(targets, noun)}; make them equal"
         raise LayerError(msg)
 
 
-class Stack:
-    """Copies of one model with the same initial weights, trained side by side as one.
-
-    A stack of twelve costs about as much time as one model, because small layers are all overhead.
-    """
-
-    def __init__(self, model: nn.Sequential, size: int) -> None:
-        self._model = model
-        stacked, _ = stack_module_state([model] * size)
-        self.parameters: dict[str, Tensor] = {
-            name: value.detach().clone().requires_grad_() for name, value in stacked.items()
-        }
-        self._forward = vmap(lambda weights, x: functional_call(model, weights, (x,)))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map `x` of shape (size, rows, features) to (size, rows, targets), each with its copy."""
-        outputs: Tensor = self._forward(self.parameters, x)
-        return outputs
-
-    def squared_weights(self) -> Tensor:
-        """Return the sum of squared weights, biases left out, over all copies."""
-        weights = (value for name, value in self.parameters.items() if name.endswith("weight"))
-        return torch.stack([weight.square().sum() for weight in weights]).sum()
-
-    def member(self, index: int) -> nn.Sequential:
-        """Return one copy as the model it was made from, with its trained weights."""
-        state = {name: value[index].detach() for name, value in self.parameters.items()}
-        self._model.load_state_dict(state)
-        return self._model
+def _takes(layer: nn.Module) -> int | None:
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    if isinstance(layer, nn.BatchNorm1d):
+        return layer.num_features
+    if isinstance(layer, nn.LayerNorm):
+        return layer.normalized_shape[-1]
+    return None
 
 
-def _layer(text: str) -> nn.Module:
-    match = _LAYER.fullmatch(text)
-    if match:
-        kind, inputs, outputs = match["kind"], int(match["inputs"] or 0), int(match["outputs"] or 0)
-        if kind == "Linear" and inputs and outputs:
-            return nn.Linear(inputs, outputs)
-        if kind in _ACTIVATIONS and match["inputs"] is None:
-            return _ACTIVATIONS[kind]()
-    known = ", ".join(f"{name}()" for name in _ACTIVATIONS)
-    msg = f"'{text}' is no layer; expected Linear(inputs, outputs), or one of {known}"
-    raise LayerError(msg)
+def _short(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Linear):
+        return f"Linear({layer.in_features}, {layer.out_features})"
+    return f"{type(layer).__name__}({_takes(layer)})"
+
+
+def _last_width(model: nn.Sequential, widths: Sequence[int]) -> int:
+    """Return which of the allowed widths the model means to have."""
+    linear = [layer for _, layer in named_layers(model) if isinstance(layer, nn.Linear)]
+    found = linear[-1].out_features if linear else widths[0]
+    return found if found in widths else widths[0]
 
 
 def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"

@@ -76,8 +76,8 @@ def _cells(board: Leaderboard) -> Iterator[tuple[str, str, str, str, str]]:
         yield (
             candidate.name,
             str(candidate.parameters),
-            f"{candidate.cross_validation_rmse:.4g}",
-            f"{candidate.training_rmse:.4g}",
+            f"{candidate.cross_validation_error:.4g}",
+            f"{candidate.training_error:.4g}",
             "yes" if candidate is board.chosen else "",
         )
 

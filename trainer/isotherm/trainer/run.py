@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from torch import nn
 
-from isotherm.trainer import contract, data, estimator, export, loop, model, parity, publish
+from isotherm.trainer import contract, data, estimator, export, model, networks, parity, publish
+from isotherm.trainer import objective as objectives
+from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.errors import ExportError, RepositoryError
+from isotherm.trainer.features import Classifier, Scaling
+from isotherm.trainer.progress import Watch
 from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
 
 _log = logging.getLogger(__name__)
@@ -25,6 +30,9 @@ Drawer = Callable[[estimator.Fitted, Path, int], list[Path]]
 
 # The recipe, so that a model file says how it was made. It names no file and no folder.
 TRAINING_KEY: Final = "isotherm.training"
+
+# Of the table, spread over it, on which torch and ONNX Runtime are compared.
+_PARITY_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,19 +49,65 @@ class Published:
     parity: float
 
 
-def train(
-    config: TrainConfig, *, created_at: datetime, on_epoch: loop.OnEpoch | None = None
-) -> Published:
-    """Read, fit, compare, export, verify and publish; nothing is left behind on failure."""
+def train(config: TrainConfig, *, created_at: datetime, watch: Watch | None = None) -> Published:
+    """Read, fit, compare, export, verify and publish; nothing is left behind on failure.
+
+    With `checkpoint.folder`, an unfinished training is kept there, and the next one goes on.
+    """
     # What can be known before the work is checked before the work.
     parity.runtime()
     publish.check_repository(config.repository)
     table = data.read(config.data)
+    check_export(table, config)
     _log.info("training %s on %d rows: %s", config.name, table.rows, recipe(table, config))
-    fitted = estimator.fit(table, config, on_epoch)
+    checkpoints = keep(config, recipe(table, config) | {"data": table.sha256})
+    fitted = estimator.fit(table, config, watch, checkpoints=checkpoints)
+    published = publish_fitted(fitted, config, created_at)
+    if checkpoints:
+        checkpoints.clear()
+    return published
+
+
+def publish_fitted(
+    fitted: estimator.Fitted, config: TrainConfig, created_at: datetime
+) -> Published:
+    """Export, verify and publish what was fitted."""
     content, difference = build(fitted, config, created_at)
     path = publish.publish(content, config.repository, config.name)
     return Published(path=path, fitted=fitted, parity=difference)
+
+
+def keep(config: TrainConfig, settings: Mapping[str, object]) -> Checkpoints | None:
+    """Return where checkpoints go, if anywhere; they must share `settings` to be continued."""
+    folder, every = config.checkpoint.folder, config.checkpoint.every
+    return Checkpoints(folder, flat(settings), every) if folder else None
+
+
+def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return nested settings by their dotted names."""
+    values: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{name}.")
+        else:
+            values[prefix + name] = value
+    return values
+
+
+def check_export(table: data.Table, config: TrainConfig) -> None:
+    """Raise ExportError where a factory's module cannot be exported, before it is trained."""
+    objective = objectives.of(table, config.fit.loss)
+    for one in config.candidates.values():
+        if one.factory:
+            core = networks.build(one, table, objective, config.fit.seed).eval()
+            export.to_onnx(
+                Classifier(core, inputs=Scaling.of(table.x)),
+                name=config.name,
+                features=len(table.features),
+                input_name=contract.INPUT,
+                output_names=Classifier.outputs,
+                properties={},
+            )
 
 
 def build(
@@ -71,17 +125,18 @@ def build(
         name=config.name,
         features=len(fitted.table.features),
         input_name=contract.INPUT,
-        output_names=(contract.PREDICTION, contract.LOWER, contract.UPPER),
+        output_names=fitted.served.outputs,
         properties={
             METADATA_KEY: text,
             TRAINING_KEY: json.dumps(recipe(fitted.table, config), sort_keys=True),
         },
     )
     table_x = fitted.table.x
+    rows = np.linspace(0, len(table_x) - 1, min(len(table_x), _PARITY_ROWS), dtype=np.int64)
     difference = parity.check(
         content,
         fitted.served,
-        [table_x[:1], table_x, contract.golden_inputs(table_x, config.fit.seed)],
+        [table_x[:1], table_x[rows], contract.golden_inputs(table_x, config.fit.seed)],
         absolute=described.golden.absolute_tolerance,
         relative=described.golden.relative_tolerance,
     )
@@ -91,17 +146,20 @@ def build(
 def untrained(config: TrainConfig) -> nn.Sequential:
     """Return the network of `config` for its table, with the weights that training starts from."""
     table = data.read(config.data)
-    widths = {"features": len(table.features), "targets": len(table.targets)}
-    return model.network(config.network.layers, **widths, seed=config.fit.seed)
+    objective = objectives.of(table, config.fit.loss)
+    return networks.build(config.network, table, objective, config.fit.seed)
 
 
 def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
     """Return the settings that made the model, with the layers that the defaults stand for."""
     resolved: dict[str, object] = config.model_dump(
-        mode="json", include={"model", "coverage", "network", "fit"}
+        mode="json", include={"model", "coverage", "fit"}
     )
-    widths = {"features": len(table.features), "targets": len(table.targets)}
-    resolved["network"] = {"layers": list(config.network.layers or model.seed_layers(**widths))}
+    (width, *_) = objectives.of(table, config.fit.loss).widths(len(table.targets))
+    usual = model.seed_layers(features=len(table.features), targets=width)
+    for name, one in config.candidates.items():
+        layers = one.layers or (() if one.factory else usual)
+        resolved[name] = one.model_dump(mode="json") | {"layers": list(layers)}
     return resolved
 
 

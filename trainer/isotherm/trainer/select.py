@@ -1,70 +1,37 @@
-"""The leaderboard: mean, line and network on the same folds, and which of them is kept."""
+"""The leaderboard: the baselines and the networks on the same folds, and which of them is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from isotherm.trainer import loop
-from isotherm.trainer.config import ModelChoice, TrainConfig
+from isotherm.trainer import loop, networks, validation
+from isotherm.trainer import objective as objectives
+from isotherm.trainer.baselines import baselines
+from isotherm.trainer.candidates import Candidate
+from isotherm.trainer.checkpoint import Checkpoints
+from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Floats, Table
+from isotherm.trainer.errors import ConfigError
 from isotherm.trainer.features import Scaling
-from isotherm.trainer.model import Stack, affine, network, parameter_count
+from isotherm.trainer.folds import Folds, folds
+from isotherm.trainer.objective import RMSE
+from isotherm.trainer.progress import Watch
 
-LEAVE_ONE_OUT_ROWS: Final = 50
-FOLDS: Final = 5
+__all__ = ["Candidate", "Comparison", "Folds", "Leaderboard", "compare", "folds", "keep"]
+
 # Many networks beat the line by one standard error on the thermometer, and every one of them is
 # further from the truth; two standard errors keep the line there.
 STANDARD_ERRORS: Final = 2.0
 
-Fit = Callable[[Floats, Floats], tuple[Floats, Floats]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Folds:
-    """How the rows are left out: `held_out` has shape (folds, rows), True where left out."""
-
-    method: str
-    held_out: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Candidate:
-    """One model, fitted to all rows, with its errors.
-
-    Attributes:
-        core: from standardised features to standardised targets.
-        held_out_residuals: shape (rows, targets), in raw units, each row predicted by a fit that
-            did not see it.
-        training_residuals: shape (rows, targets), in raw units.
-    """
-
-    name: str
-    parameters: int
-    core: nn.Sequential
-    held_out_residuals: Floats
-    training_residuals: Floats
-
-    @property
-    def cross_validation_rmse(self) -> float:
-        """Of the first target, in its unit."""
-        return _rmse(self.held_out_residuals)
-
-    @property
-    def training_rmse(self) -> float:
-        """Of the first target, in its unit."""
-        return _rmse(self.training_residuals)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What the richer model gains: squared error a row, targets standardised, paired by row."""
+    """What the richer model gains: error a row, paired by row; of numbers, squared and scaled."""
 
     simpler: str
     richer: str
@@ -79,7 +46,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Leaderboard:
-    """The candidates, simplest first, and the two names: kept by the rule, chosen in the end."""
+    """The candidates, simplest first, and the two names: kept by the rule, chosen in the end.
+
+    Attributes:
+        method: of the cross-validation, such as "leave-one-out".
+        history: of the first network.
+        metric: of the candidates' errors.
+        configurations: how many fits were compared, each penalty counted.
+    """
 
     method: str
     candidates: tuple[Candidate, ...]
@@ -87,36 +61,51 @@ class Leaderboard:
     kept: str
     chosen: Candidate
     history: loop.History
+    metric: str = RMSE
+    configurations: int = 0
 
 
-def compare(table: Table, config: TrainConfig, on_epoch: loop.OnEpoch | None = None) -> Leaderboard:
-    """Fit and cross-validate every candidate on the same folds; choose one."""
-    parts = folds(table.rows, config.fit.seed)
-    fitted, history = _network(table, parts, config, on_epoch)
-    candidates = (
-        _closed_form("mean", _fit_mean, table, parts),
-        _closed_form("line", _fit_line, table, parts),
-        fitted,
+def compare(
+    table: Table,
+    config: TrainConfig,
+    watch: Watch | None = None,
+    *,
+    modules: Mapping[str, nn.Module] | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Leaderboard:
+    """Fit and cross-validate every candidate on the same folds; choose one.
+
+    `modules` are networks of the caller's own, by name, in place of the configuration's.
+    """
+    networks.check(config.fit, table.rows)
+    objective = objectives.of(table, config.fit.loss)
+    built = _networks(table, config, objective, modules)
+    labels = table.y[:, 0] if objective.classes else None
+    training = validation.Training(
+        table=table,
+        parts=folds(table.rows, config.fit.seed, labels),
+        config=config.fit,
+        objective=objective,
+        watch=watch,
+        checkpoints=checkpoints,
     )
-    scale = Scaling.of(table.y).scale
-    kept, comparisons = keep(candidates, scale)
+    simple = tuple(baselines(table, training.parts, objective))
+    fitted = {name: validation.cross_validate(name, net, training) for name, net in built.items()}
+    # Sorting is stable: of networks as large as each other, the first named is the simpler one.
+    rich = sorted((candidate for candidate, _ in fitted.values()), key=lambda one: one.parameters)
+    candidates = (*simple, *rich)
+    kept, comparisons = keep(candidates, Scaling.of(table.y).scale)
+    fits = sum(validation.configurations(network, training) for network in built.values())
     return Leaderboard(
-        method=parts.method,
+        method=training.parts.method,
         candidates=candidates,
         comparisons=comparisons,
         kept=kept.name,
         chosen=_choose(config.model, candidates, kept),
-        history=history,
+        history=next(history for _, history in fitted.values()),
+        metric=objective.metric,
+        configurations=len(simple) + fits,
     )
-
-
-def folds(rows: int, seed: int) -> Folds:
-    """Leave one row out at a time while that is cheap, else a fifth of the shuffled rows."""
-    if rows <= LEAVE_ONE_OUT_ROWS:
-        return Folds(method="leave-one-out", held_out=np.eye(rows, dtype=np.bool_))
-    fold_of_row = np.random.default_rng(seed).permutation(np.arange(rows) % FOLDS)
-    held_out = fold_of_row == np.arange(FOLDS)[:, np.newaxis]
-    return Folds(method=f"{FOLDS}-fold", held_out=held_out)
 
 
 def keep(
@@ -135,10 +124,7 @@ def keep(
 
 
 def _compare_pair(simpler: Candidate, richer: Candidate, scale: Floats) -> Comparison:
-    before, after = (
-        np.square(model.held_out_residuals / scale).mean(axis=1) for model in (simpler, richer)
-    )
-    gains = before - after
+    gains = simpler.row_errors(scale) - richer.row_errors(scale)
     return Comparison(
         simpler=simpler.name,
         richer=richer.name,
@@ -147,94 +133,30 @@ def _compare_pair(simpler: Candidate, richer: Candidate, scale: Floats) -> Compa
     )
 
 
-def _choose(choice: ModelChoice, candidates: tuple[Candidate, ...], kept: Candidate) -> Candidate:
-    return next((model for model in candidates if model.name == choice), kept)
+def _choose(choice: str, candidates: tuple[Candidate, ...], kept: Candidate) -> Candidate:
+    if choice == "auto":
+        return kept
+    for candidate in candidates:
+        if candidate.name == choice:
+            return candidate
+    names = ", ".join(candidate.name for candidate in candidates)
+    msg = f"model is '{choice}', but the leaderboard of this table has {names}"
+    raise ConfigError(msg)
 
 
-def _fit_mean(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    return np.zeros((y.shape[1], x.shape[1])), np.asarray(y.mean(axis=0), dtype=np.float64)
-
-
-def _fit_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Solve least squares in float64; return weight (targets, features) and bias (targets,)."""
-    design = np.column_stack([x, np.ones(len(x))])
-    solution = np.asarray(np.linalg.lstsq(design, y, rcond=None)[0], dtype=np.float64)
-    return solution[:-1].T, solution[-1]
-
-
-def _closed_form(name: str, fit: Fit, table: Table, parts: Folds) -> Candidate:
-    residuals = np.empty_like(table.y)
-    for held_out in parts.held_out:
-        weight, bias, inputs, outputs = _solve(fit, table.x[~held_out], table.y[~held_out])
-        predicted = inputs.standardise(table.x[held_out]) @ weight.T + bias
-        residuals[held_out] = outputs.restore(predicted) - table.y[held_out]
-    weight, bias, inputs, outputs = _solve(fit, table.x, table.y)
-    predicted = outputs.restore(inputs.standardise(table.x) @ weight.T + bias)
-    core = affine(weight, bias)
-    return Candidate(
-        name=name,
-        # The mean's weights are zero by definition, not learned.
-        parameters=len(bias) if name == "mean" else parameter_count(core),
-        core=core,
-        held_out_residuals=residuals,
-        training_residuals=predicted - table.y,
-    )
-
-
-def _solve(fit: Fit, x: Floats, y: Floats) -> tuple[Floats, Floats, Scaling, Scaling]:
-    inputs, outputs = Scaling.of(x), Scaling.of(y)
-    weight, bias = fit(inputs.standardise(x), outputs.standardise(y))
-    return weight, bias, inputs, outputs
-
-
-def _network(
-    table: Table, parts: Folds, config: TrainConfig, on_epoch: loop.OnEpoch | None
-) -> tuple[Candidate, loop.History]:
-    # All rows first, then each fold: one stack trains the model that may be published and those
-    # that only measure it.
-    held_out = np.vstack([np.zeros(table.rows, dtype=np.bool_), parts.held_out])
-    scalings = [(Scaling.of(table.x[~out]), Scaling.of(table.y[~out])) for out in held_out]
-    model = network(
-        config.network.layers,
-        features=table.x.shape[1],
-        targets=table.y.shape[1],
-        seed=config.fit.seed,
-    )
-    stack = Stack(model, len(held_out))
-    rows = _rows(table, held_out, scalings)
-    with loop.threads(rows):
-        history = loop.fit(stack, rows, config.fit, on_epoch)
-        with torch.inference_mode():
-            outputs = stack(rows.x).numpy().astype(np.float64)
-    predicted = np.stack([y.restore(out) for out, (_, y) in zip(outputs, scalings, strict=True)])
-    residuals = predicted - table.y
-    candidate = Candidate(
-        name="network",
-        parameters=parameter_count(model),
-        core=stack.member(0),
-        held_out_residuals=residuals[np.argmax(held_out, axis=0), np.arange(table.rows)],
-        training_residuals=residuals[0],
-    )
-    return candidate, history
-
-
-def _rows(
-    table: Table, held_out: NDArray[np.bool_], scalings: list[tuple[Scaling, Scaling]]
-) -> loop.Rows:
-    x = np.stack([inputs.standardise(table.x) for inputs, _ in scalings])
-    y = np.stack([outputs.standardise(table.y) for _, outputs in scalings])
-    return loop.Rows(
-        x=torch.tensor(x, dtype=torch.float32),
-        y=torch.tensor(y, dtype=torch.float32),
-        training=_weights(~held_out),
-        held_out=_weights(held_out),
-    )
-
-
-def _weights(mask: NDArray[np.bool_]) -> torch.Tensor:
-    counts = np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    return torch.tensor(mask / counts, dtype=torch.float32)
-
-
-def _rmse(residuals: Floats) -> float:
-    return float(np.sqrt(np.square(residuals[:, 0]).mean()))
+def _networks(
+    table: Table,
+    config: TrainConfig,
+    objective: objectives.Objective,
+    modules: Mapping[str, nn.Module] | None,
+) -> dict[str, nn.Sequential]:
+    seed = config.fit.seed
+    if modules:
+        own = {name: config.candidates.get(name, config.network) for name in modules}
+        return {
+            name: networks.prepare(module, table, objective, skip=own[name].skip, seed=seed)
+            for name, module in modules.items()
+        }
+    return {
+        name: networks.build(one, table, objective, seed) for name, one in config.candidates.items()
+    }

@@ -1,0 +1,159 @@
+"""The flags of `isotherm train`: their types, help and defaults, in the groups of its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_TABLE = "Table"
+_MODEL = "Model"
+_OUTPUT = "Output"
+_TRAINING = "Training"
+
+Dataset = Annotated[
+    str | None, typer.Argument(help="A built-in dataset: thermometer.", show_default=False)
+]
+Data = Annotated[Path | None, typer.Option(help="A .csv or .parquet file.", rich_help_panel=_TABLE)]
+Features = Annotated[str | None, typer.Option(help="Columns in, as a,b,c.", rich_help_panel=_TABLE)]
+Targets = Annotated[str | None, typer.Option(help="Columns out, as y,z.", rich_help_panel=_TABLE)]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A TOML file with the same settings; flags win.", rich_help_panel=_TABLE),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="What to publish: auto (what the leaderboard keeps), mean, line, network, or what "
+        "package.module:function makes.",
+        show_default="auto",
+        rich_help_panel=_MODEL,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="The network's layers.",
+        show_default="Linear(1, 13), Tanh(), Linear(13, 1)",
+        rich_help_panel=_MODEL,
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(show_default="1000", rich_help_panel=_MODEL)]
+LearningRate = Annotated[float | None, typer.Option(show_default="0.02", rich_help_panel=_MODEL)]
+WeightDecay = Annotated[
+    str | None,
+    typer.Option(
+        help="Penalty on squared weights, divided by the number of rows; of several, "
+        "cross-validation chooses.",
+        show_default="0.3, 0.1, 1.0, 3.0",
+        rich_help_panel=_MODEL,
+    ),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        help="mse, l1 or huber; cross_entropy.",
+        show_default="mse, or cross_entropy for labels",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(help="adam, adamw, sgd or lbfgs.", show_default="adam", rich_help_panel=_TRAINING),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        help="constant, cosine, one-cycle or step.",
+        show_default="constant",
+        rich_help_panel=_TRAINING,
+    ),
+]
+ClipNorm = Annotated[
+    float | None,
+    typer.Option(help="The longest gradient; 0: any.", show_default="0", rich_help_panel=_TRAINING),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Rows a step.", show_default="all, from 2049 rows on 1024", rich_help_panel=_TRAINING
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop after so many epochs without a better validation loss (from 100 rows on); "
+        "0: never.",
+        show_default="0",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu or cuda.", show_default="auto", rich_help_panel=_TRAINING),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for an unfinished training; the same command then goes on.",
+        show_default=False,
+        rich_help_panel=_TRAINING,
+    ),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(help="Epochs between two.", show_default="100", rich_help_panel=_TRAINING),
+]
+Seed = Annotated[int | None, typer.Option(show_default="0", rich_help_panel=_MODEL)]
+Repository = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where <name>/<version>/model.onnx appears.",
+        show_default="models",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's name.", show_default="that of the table", rich_help_panel=_OUTPUT
+    ),
+]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for pictures.",
+        show_default="plots/<name>-<version> beside the repository",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Draw = Annotated[
+    bool | None,
+    typer.Option(
+        "--draw/--no-draw", help="Draw pictures.", show_default="draw", rich_help_panel=_OUTPUT
+    ),
+]
+Dpi = Annotated[int | None, typer.Option(show_default="600", rich_help_panel=_OUTPUT)]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="seed: the readings' line and network by plain SGD, as the book trains them.",
+        show_default=False,
+        rich_help_panel=_MODEL,
+    ),
+]
+Summary = Annotated[
+    bool,
+    typer.Option(
+        "--summary", help="Print the modules and parameters first.", rich_help_panel=_OUTPUT
+    ),
+]
+LogEvery = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Where stderr is no terminal: a JSON line at epoch 1 and every N; 0: never.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
