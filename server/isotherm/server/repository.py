@@ -191,15 +191,19 @@ class Repository:
             yield from versions.values()
 
     def find(self, name: str, version: str) -> Entry:
-        """Return the version asked for; "" means the newest that serves. Raises NotFoundError."""
+        """Return the version asked for; "" means the newest that serves.
+
+        Raises InvalidRequestError for what is no version, else NotFoundError.
+        """
+        number = _parse_version(name, version) if version else None
         versions = self._entries.get(name)
         if not versions:
             msg = f"Request for unknown model: '{name}' is not found"
             raise NotFoundError(msg)
-        if version == "":
+        if number is None:
             serving = [number for number, entry in versions.items() if entry.model is not None]
             return versions[max(serving or versions)]
-        entry = versions.get(_parse_version(name, version))
+        entry = versions.get(number)
         if entry is None:
             served = ", ".join(map(str, sorted(versions)))
             msg = (

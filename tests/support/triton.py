@@ -1,0 +1,126 @@
+"""A real Triton beside ours: the same ONNX files behind its Python backend, on loopback.
+
+Its C++ ONNX Runtime backend is not on the package index, and neither are containers here. The wheel
+of nvidia-pytriton carries the genuine server binary, which is used without PyTriton itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from isotherm.v1 import open_inference_pb2 as pb
+from tests.support.environments import environment
+from tests.support.rpc import call
+from tests.support.server import eventually, free_port
+
+# The backend's stub needs numpy 1: with numpy 2 every tensor comes out empty, without an error.
+REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime", "setuptools<81")
+START_TIMEOUT_S = 60.0
+
+MODEL = """
+import os
+
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        folder = os.path.join(args["model_repository"], args["model_version"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(
+            os.path.join(folder, "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs = [node.name for node in self.session.get_inputs()]
+        self.outputs = [node.name for node in self.session.get_outputs()]
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            feed = {
+                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+                for name in self.inputs
+            }
+            arrays = self.session.run(self.outputs, feed)
+            tensors = [pb_utils.Tensor(n, a) for n, a in zip(self.outputs, arrays)]
+            responses.append(pb_utils.InferenceResponse(output_tensors=tensors))
+        return responses
+"""
+
+
+def publish(repository: Path, config: pb.ModelConfig, model: bytes) -> None:
+    """Put an ONNX file behind Triton's Python backend, with a configuration like ours."""
+    folder = repository / config.name / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model)
+    (folder / "model.py").write_text(MODEL)
+    own = pb.ModelConfig()
+    own.CopyFrom(config)
+    own.backend = "python"
+    for name in ("platform", "default_model_filename", "version_policy", "parameters"):
+        own.ClearField(name)
+    (repository / config.name / "config.pbtxt").write_text(str(own))
+
+
+@contextmanager
+def triton(repository: Path) -> Iterator[str]:
+    """Run Triton until the block ends; yield its gRPC address once it is ready."""
+    python = environment("triton", *REQUIREMENTS)
+    (packages,) = python.parent.parent.glob("lib/python*/site-packages")
+    home = packages / "pytriton" / "tritonserver"
+    version = packages.parent.name.removeprefix("python")
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        backends = Path(folder) / "backends"
+        shutil.copytree(home / "backends", backends)
+        stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
+        shutil.copy2(stub, backends / "python")
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    home / "bin" / "tritonserver",
+                    *("--model-repository", repository, "--backend-directory", backends),
+                    *("--grpc-address", "127.0.0.1", "--grpc-port", str(port)),
+                    *("--allow-http", "false", "--allow-metrics", "false"),
+                    *("--exit-timeout-secs", "5"),
+                ],
+                # The stub takes the packages of the first Python on the path.
+                env=os.environ
+                | {
+                    "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+                    "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            ready = eventually(lambda: _ready(port), START_TIMEOUT_S)
+            assert ready, f"Triton is not ready:\n{log.read_text()}"
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ready(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            return bool(call(channel, "ServerReady", pb.ServerReadyRequest(), timeout=1).ready)
+        except grpc.RpcError:
+            return False
