@@ -18,6 +18,9 @@ Optimizer = Literal["adam", "adamw", "sgd", "lbfgs"]
 Schedule = Literal["constant", "cosine", "one-cycle", "step"]
 Device = Literal["auto", "cpu", "cuda"]
 
+# Stands for the dataset where the caller brings the table.
+IN_MEMORY: Final = "in memory"
+
 # What the leaderboard calls its models; the second pair is for labels.
 _CHOICES: Final = ("auto", "mean", "line", "network", "prior", "logistic")
 
@@ -188,10 +191,14 @@ def load(path: Path | None, flags: Mapping[str, object]) -> TrainConfig:
             _set(values, dotted.split("."), value)
     values.setdefault("data", {})
     _default_name(values)
+    return validated(values, f"{path}: " if path else "")
+
+
+def validated(values: Mapping[str, object], where: str = "") -> TrainConfig:
+    """Return the configuration of these values; raise ConfigError with all that is wrong."""
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        where = f"{path}: " if path else ""
         raise ConfigError(where + "; ".join(_sentences(error))) from error
 
 

@@ -67,12 +67,17 @@ def fit(
 
 def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> ServedModel:
     """Wrap a candidate's core so that it takes and gives the table's units."""
+    return wrap(table, candidate.core, half_width)
+
+
+def wrap(table: Table, core: nn.Sequential, half_width: Floats) -> ServedModel:
+    """Return the module from raw features to raw numbers, or to the probabilities of a label."""
     inputs = Scaling.of(table.x)
     served: ServedModel
     if any(table.classes):
-        served = Classifier(candidate.core, inputs=inputs)
+        served = Classifier(core, inputs=inputs)
     else:
         outputs = Scaling.of(table.y)
-        served = Served(candidate.core, inputs=inputs, outputs=outputs, half_width=half_width)
+        served = Served(core, inputs=inputs, outputs=outputs, half_width=half_width)
     served.eval()
     return served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -117,6 +117,13 @@ def cross_validate(
         note=note,
     )
     return candidate, best.history
+
+
+def alone(network: nn.Sequential, training: Training) -> tuple[nn.Sequential, loop.History]:
+    """Train the network on all rows; nothing is left out, and nothing is compared."""
+    nothing = Folds(method="none", held_out=np.zeros((0, training.table.rows), dtype=np.bool_))
+    outcome = _in_turn("network", network, replace(training, parts=nothing))
+    return outcome.core, outcome.history
 
 
 def configurations(network: nn.Sequential, training: Training) -> int:

@@ -1,0 +1,130 @@
+"""The Python API: `fit` a module of one's own to a table, look at it, publish it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from isotherm.trainer import arrays, estimator, run
+from isotherm.trainer.config import IN_MEMORY, TrainConfig, validated
+from isotherm.trainer.data import Floats, Table
+from isotherm.trainer.errors import ConfigError
+from isotherm.trainer.progress import Watch
+from isotherm.trainer.select import Leaderboard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trained:
+    """A fitted model and the settings that made it."""
+
+    fitted: estimator.Fitted
+    config: TrainConfig
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """All models that were compared."""
+        return self.fitted.leaderboard
+
+    @property
+    def module(self) -> nn.Sequential:
+        """The chosen network, from standardised features to standardised targets, or logits."""
+        return self.fitted.served.core
+
+    def predict(self, x: Any) -> Floats:
+        """Return predictions for raw `x` (rows, features), or the probability of each class."""
+        return self.fitted.predict(arrays.numbers(x, "x"))
+
+    def publish(
+        self, repository: Path | str, name: str | None = None, created_at: datetime | None = None
+    ) -> Path:
+        """Export, verify against torch and publish; return the file's path."""
+        changes = {"repository": Path(repository), "name": name or self.config.name}
+        config = _valid(self.config.model_dump() | changes)
+        return run.publish_fitted(self.fitted, config, created_at or datetime.now(UTC)).path
+
+
+def fit(
+    model: nn.Module | Sequence[str] | None,
+    table: Any,
+    y: Any = None,
+    *,
+    choose: str = "network",
+    name: str = "model",
+    features: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    labels: bool | None = None,
+    skip: bool = False,
+    coverage: float = 0.9,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int = 100,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> Trained:
+    """Fit a module to a table, beside the baselines and on every fold.
+
+    Args:
+        model: an `nn.Sequential` with its initial weights, which is copied, not changed; or layers
+            such as `["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]`; None: the seed's network.
+        table: a `Table`, or features of shape (rows, features).
+        y: the targets, of shape (rows,) or (rows, targets), unless `table` is a `Table`.
+        choose: the model to serve: network, a baseline, or auto for what the leaderboard keeps.
+        name: of the published model.
+        features: names of the columns.
+        targets: names of the targets.
+        units: by column name.
+        labels: whether `y` is a label; None: it is if it holds text or booleans.
+        skip: add a line beside the network.
+        coverage: nominal, of the prediction interval.
+        checkpoint: the folder for an unfinished training, which the next call goes on with.
+        checkpoint_every: epochs between two of them.
+        watch: told the losses of each stage.
+        **settings: of the fit, such as `epochs=200, optimizer="adamw", weight_decay=0.1`.
+
+    Raises:
+        InputError: the module, the table or a setting cannot be used.
+        TrainingError: the loss left the finite numbers.
+    """
+    if not isinstance(table, Table):
+        table = arrays.table(
+            table, y, features=features, targets=targets, units=units, labels=labels
+        )
+    elif y is not None:
+        msg = "a Table has its targets in it; leave y out"
+        raise ConfigError(msg)
+    own = model if isinstance(model, nn.Module) else None
+    layers = () if model is None or isinstance(model, nn.Module) else tuple(model)
+    config = _valid(
+        {
+            "name": name,
+            "model": choose,
+            "coverage": coverage,
+            "network": {"skip": skip, "layers": layers},
+            "fit": settings,
+            "checkpoint": {"folder": checkpoint, "every": checkpoint_every},
+        }
+    )
+    weights = {"weights": _digest(own), "module": str(own)} if own is not None else {}
+    checkpoints = run.keep(config, run.recipe(table, config) | weights | {"data": table.sha256})
+    modules = {"network": own} if own is not None else None
+    fitted = estimator.fit(table, config, watch, modules=modules, checkpoints=checkpoints)
+    if checkpoints:
+        checkpoints.clear()
+    return Trained(fitted=fitted, config=config)
+
+
+def _valid(values: Mapping[str, object]) -> TrainConfig:
+    return validated({**values, "data": {"dataset": IN_MEMORY}})
+
+
+def _digest(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
