@@ -6,7 +6,7 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-swap bench-transports check clean demo dist format proto test test-fast test-slow
+.PHONY: bench-peers bench-swap bench-transports check clean demo dist format proto test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -61,6 +61,10 @@ dist: $(VENV)/.installed
 # core against aio under h2load; writes docs/performance.md.
 bench-transports: $(VENV)/.installed
 	$(BIN)/python tests/bench/transports.py --write
+
+# Isotherm beside Triton; writes docs/performance.md.
+bench-peers: $(VENV)/.installed
+	$(BIN)/python tests/bench/peers.py --write
 
 # A hundred version swaps under load; writes docs/performance.md.
 bench-swap: $(VENV)/.installed

@@ -11,9 +11,6 @@ every request was answered, since a fast wrong answer is worth nothing.
 from __future__ import annotations
 
 import argparse
-import re
-import struct
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402  the repository's root must be importable first
 
+from tests.bench import h2  # noqa: E402
 from tests.bench.page import machine, replace  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.rpc import infer_request  # noqa: E402
@@ -38,18 +36,9 @@ ROWS = f'isotherm_inferences_total{{model="{MODEL}",version="1"}}'
 EXECUTIONS = f'isotherm_executions_total{{model="{MODEL}",version="1"}}'
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What h2load sends: requests in all, connections, streams a connection."""
-
-    requests: int
-    connections: int
-    streams: int
-
-
-BUSY = {"core": Load(60_000, 16, 4), "aio": Load(12_000, 16, 4)}
-ALONE = Load(3_000, 1, 1)
-LONG = Load(200_000, 16, 4)
+BUSY = {"core": h2.Load(60_000, 16, 4), "aio": h2.Load(12_000, 16, 4)}
+ALONE = h2.Load(3_000, 1, 1)
+LONG = h2.Load(200_000, 16, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ def main() -> None:
         repository = Path(folder) / "models"
         models.publish(repository, MODEL, models.mlp())
         body = Path(folder) / "request"
-        body.write_bytes(grpc_frame())
+        body.write_bytes(h2.frame(infer_request(MODEL, x=np.array([[0.5]], np.float32))))
         busy, alone = measure(repository, body, arguments.rounds)
         memory = measure_memory(repository, body)
     text = report(busy, alone, memory, arguments.rounds)
@@ -90,7 +79,7 @@ def measure(
     for number in range(rounds):
         for transport, runs in busy.items():
             with serving(repository, "--transport", transport, "--log-level", "error") as server:
-                load(server, body, Load(2_000, 4, 4))
+                load(server, body, h2.Load(2_000, 4, 4))
                 runs.append(load(server, body, BUSY[transport]))
                 alone[transport].append(load(server, body, ALONE))
             print(f"round {number + 1}, {transport}: {runs[-1]}", file=sys.stderr)
@@ -100,30 +89,17 @@ def measure(
 def measure_memory(repository: Path, body: Path) -> tuple[float, float]:
     """Return core's resident bytes after a warm-up, and after a long load on top of it."""
     with serving(repository, "--transport", "core", "--log-level", "error") as server:
-        load(server, body, Load(20_000, 16, 4))
+        load(server, body, h2.Load(20_000, 16, 4))
         before = server.metric(RSS)
         load(server, body, LONG)
         return before, server.metric(RSS)
 
 
-def load(server: Server, body: Path, what: Load) -> Run:
+def load(server: Server, body: Path, what: h2.Load) -> Run:
     """Send a load; every request must have been answered with OK, as the server itself counts."""
     names = (OK, CPU, ROWS, EXECUTIONS)
     before = [server.metric(name) for name in names]
-    output = subprocess.run(
-        [
-            "h2load",
-            *("-n", str(what.requests), "-c", str(what.connections), "-m", str(what.streams)),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)),
-            f"http://{server.address}/inference.GRPCInferenceService/ModelInfer",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    ).stdout
-    if f"{what.requests} succeeded, 0 failed, 0 errored, 0 timeout" not in output:
-        raise SystemExit(f"requests failed:\n{output}")
+    seen = h2.send(server.address, body, what)
     # HTTP says nothing of gRPC's status: only the server's own count does.
     if not eventually(lambda: server.metric(OK) - before[0] == what.requests):
         answered = server.metric(OK) - before[0]
@@ -131,8 +107,8 @@ def load(server: Server, body: Path, what: Load) -> Run:
     after = [server.metric(name) for name in names]
     _, cpu_s, rows, executions = (new - old for new, old in zip(after, before, strict=True))
     return Run(
-        per_second=float(found(r"finished in [^,]+, ([0-9.]+) req/s", output)),
-        mean_us=microseconds(found(r"time for request: +\S+ +\S+ +(\S+)", output)),
+        per_second=seen.per_second,
+        mean_us=seen.mean_us,
         cpu_us=cpu_s / what.requests * 1e6,
         rows_per_batch=rows / executions,
     )
@@ -180,28 +156,6 @@ def row(transport: str, busy: list[Run], alone: list[Run]) -> str:
         f"{median(run.mean_us for run in alone):.0f} us",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def grpc_frame() -> bytes:
-    """Return one request as gRPC puts it on the wire: flag, length, message."""
-    message = infer_request(MODEL, x=np.array([[0.5]], np.float32)).SerializeToString()
-    return struct.pack(">BI", 0, len(message)) + message
-
-
-def found(pattern: str, text: str) -> str:
-    """Return the first group of a pattern that must be in the text."""
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"no {pattern!r} in:\n{text}")
-    return match[1]
-
-
-def microseconds(text: str) -> float:
-    """Read one of h2load's durations, such as 3.03ms."""
-    for unit, factor in (("us", 1.0), ("ms", 1e3), ("s", 1e6)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    raise SystemExit(f"'{text}' is no duration")
 
 
 if __name__ == "__main__":

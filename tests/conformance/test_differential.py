@@ -58,7 +58,7 @@ def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             config = call(ours, "ModelConfig", pb.ModelConfigRequest(name=name)).config
             triton.publish(folder / "triton", config, model.SerializeToString())
         with (
-            triton.triton(folder / "triton") as address,
+            triton.triton(folder / "triton") as (address, _),
             grpc.insecure_channel(address) as theirs,
         ):
             yield Pair(theirs, ours)

@@ -25,9 +25,11 @@ from tests.support.server import eventually, free_port
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime", "setuptools<81")
 START_TIMEOUT_S = 60.0
 
+# One run for all that Triton's scheduler has gathered: the best that its Python backend can do.
 MODEL = """
 import os
 
+import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
@@ -46,20 +48,29 @@ class TritonPythonModel:
         self.outputs = [node.name for node in self.session.get_outputs()]
 
     def execute(self, requests):
-        responses = []
-        for request in requests:
-            feed = {
-                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-                for name in self.inputs
-            }
-            arrays = self.session.run(self.outputs, feed)
-            tensors = [pb_utils.Tensor(n, a) for n, a in zip(self.outputs, arrays)]
+        parts = [
+            [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
+            for request in requests
+        ]
+        feed = {
+            name: np.concatenate([arrays[index] for arrays in parts])
+            for index, name in enumerate(self.inputs)
+        }
+        outputs = self.session.run(self.outputs, feed)
+        responses, start = [], 0
+        for arrays in parts:
+            stop = start + len(arrays[0])
+            tensors = [
+                pb_utils.Tensor(name, array[start:stop])
+                for name, array in zip(self.outputs, outputs)
+            ]
             responses.append(pb_utils.InferenceResponse(output_tensors=tensors))
+            start = stop
         return responses
 """
 
 
-def publish(repository: Path, config: pb.ModelConfig, model: bytes) -> None:
+def publish(repository: Path, config: pb.ModelConfig, model: bytes, *, instances: int = 1) -> None:
     """Put an ONNX file behind Triton's Python backend, with a configuration like ours."""
     folder = repository / config.name / "1"
     folder.mkdir(parents=True)
@@ -70,12 +81,14 @@ def publish(repository: Path, config: pb.ModelConfig, model: bytes) -> None:
     own.backend = "python"
     for name in ("platform", "default_model_filename", "version_policy", "parameters"):
         own.ClearField(name)
+    own.ClearField("instance_group")
+    own.instance_group.add(count=instances, kind=pb.ModelInstanceGroup.KIND_CPU)
     (repository / config.name / "config.pbtxt").write_text(str(own))
 
 
 @contextmanager
-def triton(repository: Path) -> Iterator[str]:
-    """Run Triton until the block ends; yield its gRPC address once it is ready."""
+def triton(repository: Path) -> Iterator[tuple[str, int]]:
+    """Run Triton until the block ends; yield its gRPC address, and its pid, once it is ready."""
     python = environment("triton", *REQUIREMENTS)
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")
     home = packages / "pytriton" / "tritonserver"
@@ -108,7 +121,7 @@ def triton(repository: Path) -> Iterator[str]:
         try:
             ready = eventually(lambda: _ready(port), START_TIMEOUT_S)
             assert ready, f"Triton is not ready:\n{log.read_text()}"
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{port}", process.pid
         finally:
             process.terminate()
             try:
