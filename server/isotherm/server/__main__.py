@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isotherm.server import logs
-from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server import flags, logs
+from isotherm.server.config import BatchingConfig, LimitsConfig, SecurityConfig, ServerConfig
 from isotherm.server.errors import StartError
 
 _log = logging.getLogger(__name__)
@@ -134,6 +134,17 @@ def serve(
             envvar="ISOTHERM_LOAD_MODEL",
         ),
     ] = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    tls_client_ca: flags.TlsClientCa = None,
+    auth_token_file: flags.AuthTokenFile = None,
+    control_token_file: flags.ControlTokenFile = None,
+    max_message_bytes: flags.MaxMessageBytes = 0,
+    max_concurrent_streams: flags.MaxConcurrentStreams = 0,
+    max_connections: flags.MaxConnections = 0,
+    max_connection_idle: flags.MaxConnectionIdle = 900.0,
+    keepalive_time: flags.KeepaliveTime = 60.0,
+    keepalive_timeout: flags.KeepaliveTimeout = 20.0,
     log_level: Annotated[
         str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
     ] = "info",
@@ -156,6 +167,21 @@ def serve(
                 max_queue_delay_us=max_queue_delay_us,
                 max_queue_rows=max_queue_rows,
             ),
+            security=SecurityConfig(
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_client_ca=tls_client_ca,
+                auth_token_file=auth_token_file,
+                control_token_file=control_token_file,
+            ),
+            limits=LimitsConfig(
+                max_message_bytes=max_message_bytes,
+                max_concurrent_streams=max_concurrent_streams,
+                max_connections=max_connections,
+                max_connection_idle_s=max_connection_idle,
+                keepalive_time_s=keepalive_time,
+                keepalive_timeout_s=keepalive_timeout,
+            ),
             drain_delay_s=drain_delay,
             grace_s=grace,
             max_connection_age_s=max_connection_age,
@@ -166,6 +192,8 @@ def serve(
             log_level=log_level,
         )
         _log.debug("settings: %s", config.to_json())
+        if config.security.sends_tokens_in_clear:
+            _log.warning("tokens travel unencrypted: add --tls-cert, or keep the network private")
         # Here, so that `--help` needs no server packages.
         from isotherm.server.supervisor import Supervisor
 

@@ -45,6 +45,60 @@ class BatchingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SecurityConfig:
+    """Who may call, and how the connection is protected. Paths only: no secret is a setting."""
+
+    # PEM files; both or neither.
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    # Clients must then show a certificate of this CA.
+    tls_client_ca: Path | None = None
+    # One token a line; without a file nobody is asked for one.
+    auth_token_file: Path | None = None
+    control_token_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on settings that need each other."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("cert", "key") if self.tls_cert is not None else ("key", "cert")
+            msg = f"tls_{given} needs tls_{missing}: TLS takes both"
+            raise ConfigError(msg)
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            msg = "tls_client_ca needs tls_cert and tls_key: without TLS no client shows anything"
+            raise ConfigError(msg)
+
+    @property
+    def sends_tokens_in_clear(self) -> bool:
+        """Whether tokens are asked for over connections that are not encrypted."""
+        return self.tls_cert is None and bool(self.auth_token_file or self.control_token_file)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitsConfig:
+    """What one caller may take of a worker's transport; 0 is no limit."""
+
+    max_message_bytes: int = 0
+    # Calls at once on one connection.
+    max_concurrent_streams: int = 0
+    # Of one worker.
+    max_connections: int = 0
+    # Without a call for so long, a connection is closed.
+    max_connection_idle_s: float = 900.0
+    # A silent connection is asked whether it is still there, and closed without an answer; 0 never.
+    keepalive_time_s: float = 60.0
+    keepalive_timeout_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        _at_least("max_message_bytes", self.max_message_bytes, 0)
+        _at_least("max_concurrent_streams", self.max_concurrent_streams, 0)
+        _at_least("max_connections", self.max_connections, 0)
+        _at_least("max_connection_idle_s", self.max_connection_idle_s, 0)
+        _at_least("keepalive_time_s", self.keepalive_time_s, 0)
+        _at_least("keepalive_timeout_s", self.keepalive_timeout_s, 0.001)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
     """Everything `isotherm serve` can be told."""
 
@@ -56,6 +110,8 @@ class ServerConfig:
     provider: Provider = "auto"
     transport: TransportName = "auto"
     batching: BatchingConfig = field(default_factory=BatchingConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     # How long to go on serving after SIGTERM while health says NOT_SERVING.
     drain_delay_s: float = 0.0
     # How long calls in flight may take to end after that.
@@ -90,7 +146,7 @@ class ServerConfig:
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a worker process and for the log."""
-        return json.dumps(dataclasses.asdict(self) | {"repository": str(self.repository)})
+        return json.dumps(dataclasses.asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -99,6 +155,9 @@ class ServerConfig:
         values["repository"] = Path(values["repository"])
         values["load_models"] = tuple(values["load_models"])
         values["batching"] = BatchingConfig(**values["batching"])
+        security = values["security"].items()
+        values["security"] = SecurityConfig(**{k: v and Path(v) for k, v in security})
+        values["limits"] = LimitsConfig(**values["limits"])
         return cls(**values)
 
 

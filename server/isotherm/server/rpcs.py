@@ -39,6 +39,11 @@ SERVED_RPCS: Final = (
     "RepositoryModelUnload",
 )
 
+# What changes the server for every caller; a token of its own may be asked for these.
+CONTROL_RPCS: Final = frozenset(
+    PREFIX + name for name in ("LogSettings", "RepositoryModelLoad", "RepositoryModelUnload")
+)
+
 # Full paths, in a fixed order: they index the rows of a counter block.
 COUNTED_RPCS: Final = (
     *(PREFIX + name for name in SERVED_RPCS),

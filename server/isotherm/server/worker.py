@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from isotherm.server import control, logs
+from isotherm.server import control, logs, protection
 from isotherm.server.changes import Changes
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line, Message
@@ -31,7 +31,6 @@ from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.streaming import StreamingService
-from isotherm.server.transport.call import TransportConfig
 from isotherm.server.transport.choose import choose_transport
 
 _log = logging.getLogger(__name__)
@@ -58,12 +57,12 @@ class Worker:
         # Changes that callers here asked for, until every worker has made them.
         self._asked: dict[int, Callable[[ServerError | None], None]] = {}
         self._ask_ids = itertools.count()
+        # First, since models may take minutes to load.
+        self._access = protection.access(config.security)
+        transport_config = protection.transport_config(config)
         self._repository = Repository(config.repository, config.batching)
         loader = Loader(config)
         entries = self._load(loader, names)
-        transport_config = TransportConfig(
-            max_connection_age_s=config.max_connection_age_s, grace_s=config.grace_s
-        )
         self.transport_name, self._transport = choose_transport(
             config.transport, self._block.rpc_recorder(), transport_config
         )
@@ -80,17 +79,16 @@ class Worker:
     def listen(self, address: str) -> int:
         """Bind, and say that this worker serves; return the port."""
         explicit = self._config.model_control == "explicit"
-        port = self._transport.listen(
-            address,
-            methods(
-                self._inference,
-                self._models,
-                RepositoryService(self._repository, self._ask_all if explicit else None),
-                self._streaming,
-                self._health,
-                ReflectionService(),
-            ),
+        table = methods(
+            self._inference,
+            self._models,
+            RepositoryService(self._repository, self._ask_all if explicit else None),
+            self._streaming,
+            self._health,
+            ReflectionService(),
         )
+        guarded = self._access.guard(table, public=self._health.public_methods())
+        port = self._transport.listen(address, guarded)
         self._block.state = WorkerState.SERVING
         self._beat()
         return port

@@ -59,6 +59,7 @@ class FakeCall:
     path: str = "/service/Method"
     deadline: float | None = None
     cancelled: bool = False
+    held: bool = False
     sent: list[bytes] = field(default_factory=list)
     status: tuple[StatusCode, str, Metadata] | None = None
 
@@ -75,6 +76,12 @@ class FakeCall:
     def send(self, message: bytes) -> None:
         if self.status is None:
             self.sent.append(message)
+
+    def hold(self) -> None:
+        self.held = True
+
+    def resume(self) -> None:
+        self.held = False
 
     def finish(self) -> None:
         self.fail(StatusCode.OK, "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server.config import BatchingConfig, LimitsConfig, SecurityConfig, ServerConfig
 from isotherm.server.errors import ConfigError
 
 
@@ -32,6 +32,13 @@ def test_settings_survive_json():
         batching=BatchingConfig(
             max_batch_size=7, max_queue_delay_us=8, max_queue_rows=9, max_queue_bytes=10
         ),
+        security=SecurityConfig(
+            tls_cert=Path("c"),
+            tls_key=Path("k"),
+            tls_client_ca=Path("a"),
+            auth_token_file=Path("t"),
+        ),
+        limits=LimitsConfig(max_message_bytes=11, max_connections=12, keepalive_time_s=13.5),
         drain_delay_s=1.5,
         grace_s=2.5,
         max_connection_age_s=3.5,
@@ -99,3 +106,41 @@ def test_both_ports_may_be_any_free_one():
     config = ServerConfig(repository=Path(), grpc_port=0, metrics_port=0)
 
     assert config.grpc_port == config.metrics_port
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tls_cert": Path("c")}, "tls_cert needs tls_key: TLS takes both"),
+        ({"tls_key": Path("k")}, "tls_key needs tls_cert: TLS takes both"),
+        (
+            {"tls_client_ca": Path("a")},
+            "tls_client_ca needs tls_cert and tls_key: without TLS no client shows anything",
+        ),
+    ],
+)
+def test_security_settings_that_need_each_other_are_refused_alone(settings, message):
+    """A server that was meant to be protected does not start without."""
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        SecurityConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "in_clear"),
+    [
+        ({}, False),
+        ({"auth_token_file": Path("t")}, True),
+        ({"control_token_file": Path("t")}, True),
+        ({"auth_token_file": Path("t"), "tls_cert": Path("c"), "tls_key": Path("k")}, False),
+    ],
+)
+def test_tokens_without_tls_are_noticed(settings, in_clear):
+    """Whoever listens has them."""
+    assert SecurityConfig(**settings).sends_tokens_in_clear is in_clear
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(LimitsConfig)])
+def test_limits_below_zero_are_refused(name: str):
+    """Zero is no limit; less is a mistake."""
+    with pytest.raises(ConfigError, match=f"^{name} is -1, expected"):
+        LimitsConfig(**{name: -1})

@@ -171,3 +171,39 @@ def test_a_watch_over_a_socket_comes_and_goes_without_a_complaint(name: Name, ca
     assert (first, second) == (NOT_SERVING, SERVING)
     assert ended == (WATCH, 1)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("service", ["model", "nobody"])
+def test_probes_without_a_token_hear_nothing_of_models(service: str):
+    """The same refusal whether there is such a model or not, by either method."""
+    health = HealthService()
+    health.set("model", serving=True)
+    methods = health.public_methods()
+    unary, stream = methods[CHECK], methods[WATCH]
+    assert isinstance(unary, Unary)
+    assert isinstance(stream, Stream)
+    checked, watched = FakeCall(), FakeCall()
+    unary.handle(checked, ask(service))
+    stream.open(watched)
+    watched.on_message(ask(service))
+
+    text = "without a token only '' and 'liveness' may be asked for"
+    assert checked.status == watched.status == (StatusCode.UNAUTHENTICATED, text, ())
+    assert checked.sent + watched.sent == []
+
+
+@pytest.mark.parametrize("service", ["", LIVENESS])
+def test_probes_without_a_token_hear_of_the_server(service: str):
+    """What a kubelet asks for, which can bring no token."""
+    health = HealthService()
+    health.set("", serving=True)
+    methods = health.public_methods()
+    unary, stream = methods[CHECK], methods[WATCH]
+    assert isinstance(unary, Unary)
+    assert isinstance(stream, Stream)
+    checked, watched = FakeCall(), FakeCall()
+    unary.handle(checked, ask(service))
+    stream.open(watched)
+    watched.on_message(ask(service))
+
+    assert statuses(checked) == statuses(watched) == [SERVING]

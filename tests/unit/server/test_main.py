@@ -25,6 +25,8 @@ def run(*arguments: str) -> tuple[int, str]:
             ("--grpc-port", "9000", "--metrics-port", "9000"),
             "grpc_port and metrics_port are both 9000: give each its own",
         ),
+        (("--tls-cert", "server.pem"), "tls_cert needs tls_key: TLS takes both"),
+        (("--max-message-bytes", "-1"), "max_message_bytes is -1, expected 0 or more"),
         (
             ("--log-level", "loud"),
             "--log-level is 'loud', expected one of debug, info, warning, error",

@@ -7,6 +7,7 @@ and every model has its own name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import grpc
@@ -19,6 +20,8 @@ from isotherm.server.transport.call import Call, StatusCode, Stream, StreamCall,
 LIVENESS: Final = "liveness"
 CHECK: Final = "/grpc.health.v1.Health/Check"
 WATCH: Final = "/grpc.health.v1.Health/Watch"
+# What says nothing of any model.
+_PUBLIC: Final = frozenset({"", LIVENESS})
 _STOPPING: Final = "the server is stopping"
 
 
@@ -37,6 +40,13 @@ class HealthService:
         """Return the handlers by path."""
         return {CHECK: Unary(self._check), WATCH: Stream(self._watch)}
 
+    def public_methods(self) -> dict[str, Unary | Stream]:
+        """Return handlers that tell probes of the server, and nothing of its models."""
+        return {
+            CHECK: Unary(partial(self._check, public=True)),
+            WATCH: Stream(partial(self._watch, public=True)),
+        }
+
     def set(self, service: str, *, serving: bool) -> None:
         """Set a service's status; watchers hear of changes only."""
         if self._statuses.get(service) is serving:
@@ -51,8 +61,8 @@ class HealthService:
         for call in tuple(self._watches):
             call.fail(StatusCode.UNAVAILABLE, _STOPPING)
 
-    def _check(self, call: Call, message: bytes) -> None:
-        request = _parse(call, message)
+    def _check(self, call: Call, message: bytes, *, public: bool = False) -> None:
+        request = _parse(call, message, public=public)
         if request is None:
             return
         context = _Context(call)
@@ -60,7 +70,7 @@ class HealthService:
         if not context.fail():
             call.reply(response.SerializeToString())
 
-    def _watch(self, call: StreamCall) -> None:
+    def _watch(self, call: StreamCall, *, public: bool = False) -> None:
         if self._closed:
             call.fail(StatusCode.UNAVAILABLE, _STOPPING)
             return
@@ -73,7 +83,7 @@ class HealthService:
                 call.send(update.SerializeToString())
 
         def start(message: bytes) -> None:
-            request = _parse(call, message)
+            request = _parse(call, message, public=public)
             if request is not None:
                 # The third argument is what makes it return at once; the stubs leave it out.
                 watch = cast("Callable[..., None]", self._servicer.Watch)
@@ -120,9 +130,17 @@ class _Context:
             callback()
 
 
-def _parse(call: Call, message: bytes) -> Any:
+def _parse(call: Call, message: bytes, *, public: bool) -> Any:
     try:
-        return health_pb2.HealthCheckRequest.FromString(message)
+        request = health_pb2.HealthCheckRequest.FromString(message)
     except DecodeError:
         call.fail(StatusCode.INVALID_ARGUMENT, "the message is not a HealthCheckRequest")
         return None
+    if public and request.service not in _PUBLIC:
+        # The same whether there is such a model or not.
+        call.fail(
+            StatusCode.UNAUTHENTICATED,
+            f"without a token only '' and '{LIVENESS}' may be asked for",
+        )
+        return None
+    return request

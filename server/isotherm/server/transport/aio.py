@@ -14,7 +14,7 @@ import grpc
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
     MAX_OUTBOX,
-    UNLIMITED,
+    Gate,
     Metadata,
     Methods,
     Observer,
@@ -22,9 +22,9 @@ from isotherm.server.transport.call import (
     Stream,
     TransportConfig,
     Unary,
-    option_ms,
     shorten,
 )
+from isotherm.server.transport.options import server_options
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class AioTransport:
 
     def __init__(self, observe: Observer, config: TransportConfig) -> None:
         self._observe = observe
+        self._credentials = config.credentials
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._stop_task: asyncio.Task[None] | None = None
@@ -46,7 +47,10 @@ class AioTransport:
         """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
         self._server.add_generic_rpc_handlers((_Router(methods, self._observe),))
         try:
-            port = self._server.add_insecure_port(address)
+            if self._credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
             raise PortError(msg) from error
@@ -87,7 +91,7 @@ class AioTransport:
 
     async def _build(self, config: TransportConfig) -> grpc.aio.Server:
         # grpc.aio takes the running loop at construction.
-        return grpc.aio.server(options=_server_options(config))
+        return grpc.aio.server(options=server_options(config))
 
     def _run_deferred(self) -> None:
         deferred, self._deferred = self._deferred, []
@@ -109,6 +113,9 @@ class _Router(grpc.GenericRpcHandler):
         """Return grpc's handler for a path; unknown ones get UNIMPLEMENTED."""
         path = handler_call_details.method
         method = self._methods.get(path)
+        if isinstance(method, Gate):
+            metadata: Any = handler_call_details.invocation_metadata
+            method = method.choose(metadata)
         if isinstance(method, Stream):
             return grpc.stream_stream_rpc_method_handler(self._stream(path, method))
         return grpc.unary_unary_rpc_method_handler(self._unary(path, method))
@@ -291,24 +298,3 @@ class _AioStream(_CallBase):
         code, details, metadata = self._status
         if code is not StatusCode.OK:
             await self._abort(code, details, metadata)
-
-
-def _server_options(config: TransportConfig) -> list[tuple[str, int]]:
-    options = [
-        ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-        # Without these core kills calls beyond some 1 000 unmatched ones as CANCELLED, behind the
-        # back of our own admission.
-        ("grpc.server.max_pending_requests", UNLIMITED),
-        ("grpc.server.max_pending_requests_hard_limit", UNLIMITED),
-        # Clients and balancers may ping every 30 s, also without a call in flight.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-    if config.max_connection_age_s:
-        options += [
-            ("grpc.max_connection_age_ms", option_ms(config.max_connection_age_s)),
-            ("grpc.max_connection_age_grace_ms", option_ms(config.grace_s)),
-        ]
-    return options

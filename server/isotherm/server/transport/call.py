@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+import grpc
+
 
 class StatusCode(IntEnum):
     """gRPC status codes, as numbered on the wire."""
@@ -29,9 +31,6 @@ class StatusCode(IntEnum):
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
 
-
-# As a channel argument, where "no limit" has no value of its own.
-UNLIMITED = 1 << 30
 
 # Messages that may wait for a slow reader; then no more of its own are read.
 MAX_OUTBOX = 64
@@ -93,8 +92,15 @@ class Stream:
     open: Callable[[StreamCall], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A method that depends on who calls: `choose(metadata)` returns it, before any message."""
+
+    choose: Callable[[Metadata], Unary | Stream]
+
+
 # By full path, such as "/inference.GRPCInferenceService/ModelInfer".
-Methods = Mapping[str, Unary | Stream]
+Methods = Mapping[str, Unary | Stream | Gate]
 
 # Told of every call that has ended: (path, status code).
 Observer = Callable[[str, int], None]
@@ -102,9 +108,17 @@ Observer = Callable[[str, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransportConfig:
-    """What both transports can be told."""
+    """What both transports can be told; a limit of 0 is none."""
 
+    # None serves without TLS.
+    credentials: grpc.ServerCredentials | None = None
+    max_message_bytes: int = 0
+    max_concurrent_streams: int = 0
+    max_connections: int = 0
+    max_connection_idle_s: float = 0.0
     max_connection_age_s: float = 0.0
+    keepalive_time_s: float = 0.0
+    keepalive_timeout_s: float = 20.0
     grace_s: float = 30.0
 
 
@@ -133,11 +147,6 @@ class Transport(Loop, Protocol):
 
     def stop(self, grace_s: float) -> None:
         """Refuse new calls; let those in flight end within `grace_s`, then cancel the rest."""
-
-
-def option_ms(duration_s: float) -> int:
-    """Return a duration as a channel argument: core refuses what 32 bits cannot hold."""
-    return int(min(duration_s * 1000, (1 << 31) - 1))
 
 
 def shorten(details: str) -> str:

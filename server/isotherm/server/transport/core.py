@@ -29,7 +29,7 @@ import grpc
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
     MAX_OUTBOX,
-    UNLIMITED,
+    Gate,
     Metadata,
     Methods,
     Observer,
@@ -37,9 +37,9 @@ from isotherm.server.transport.call import (
     Stream,
     TransportConfig,
     Unary,
-    option_ms,
     shorten,
 )
+from isotherm.server.transport.options import server_options
 
 # Compiled, and without stubs that cover it.
 cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
@@ -66,10 +66,11 @@ class CoreTransport:
     """A gRPC server whose handlers run inline on the thread that polls."""
 
     def __init__(self, observe: Observer, config: TransportConfig) -> None:
-        self._methods: dict[bytes, Unary | Stream] = {}
+        self._methods: dict[bytes, Unary | Stream | Gate] = {}
         self._observe = observe
+        self._credentials: Any = config.credentials
         self._queue = cygrpc.CompletionQueue()
-        self._server = cygrpc.Server(_server_options(config), False)
+        self._server = cygrpc.Server(server_options(config), False)
         self._server.register_completion_queue(self._queue)
         self._accepting = False
         self._stopping = False
@@ -92,7 +93,7 @@ class CoreTransport:
     def listen(self, address: str, methods: Methods) -> int:
         """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
         self._methods = {path.encode(): method for path, method in methods.items()}
-        port: int = self._server.add_http2_port(address.encode())
+        port = self._bind(address.encode())
         if not port:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
             raise PortError(msg)
@@ -100,6 +101,16 @@ class CoreTransport:
         self._accepting = True
         for _ in range(OUTSTANDING_ACCEPTS):
             self._accept()
+        return port
+
+    def _bind(self, address: bytes) -> int:
+        port: int
+        if self._credentials is None:
+            port = self._server.add_http2_port(address)
+        else:
+            # What grpc.server does with credentials; there is no public way to core's own object.
+            credentials = self._credentials._credentials  # noqa: SLF001
+            port = self._server.add_http2_port(address, credentials)
         return port
 
     def run(self) -> None:
@@ -181,13 +192,22 @@ class CoreTransport:
         if self._accepting:
             self._accept()
         method = self._methods.get(event.call_details.method)
+        # Gates come last: where there is none, nothing is spent on them.
         if isinstance(method, Unary):
             _CoreCall(self, event).start(method)
         elif isinstance(method, Stream):
             _CoreStream(self, event).start(method)
+        elif isinstance(method, Gate):
+            self._start(event, method.choose(event.invocation_metadata))
         else:
             call = _CoreCall(self, event)
             call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {call.path}")
+
+    def _start(self, event: Any, method: Unary | Stream) -> None:
+        if isinstance(method, Unary):
+            _CoreCall(self, event).start(method)
+        else:
+            _CoreStream(self, event).start(method)
 
     def _on_wake(self, _event: Any) -> None:
         with self._wake_lock:
@@ -332,7 +352,8 @@ class _CoreStream(_CoreCall):
         except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
-        self._receive()
+        if self._state == _OPEN:
+            self._receive()
 
     def reply(self, message: bytes) -> None:
         """Send one message and end with OK."""
@@ -499,27 +520,6 @@ def _expect(queue: Any, tag: str, deadline: float) -> Any:
         msg = f"the self-check waited for '{tag}' and got {event!r}"
         raise RuntimeError(msg)
     return event
-
-
-def _server_options(config: TransportConfig) -> list[tuple[bytes, int]]:
-    options = [
-        (b"grpc.so_reuseport", 1),
-        (b"grpc.max_receive_message_length", -1),
-        (b"grpc.max_send_message_length", -1),
-        # Without these core kills calls beyond some 1 000 unmatched ones as CANCELLED, behind the
-        # back of our own admission.
-        (b"grpc.server.max_pending_requests", UNLIMITED),
-        (b"grpc.server.max_pending_requests_hard_limit", UNLIMITED),
-        # Clients and balancers may ping every 30 s, also without a call in flight.
-        (b"grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
-        (b"grpc.keepalive_permit_without_calls", 1),
-    ]
-    if config.max_connection_age_s:
-        options += [
-            (b"grpc.max_connection_age_ms", option_ms(config.max_connection_age_s)),
-            (b"grpc.max_connection_age_grace_ms", option_ms(config.grace_s)),
-        ]
-    return options
 
 
 def _ignore() -> None:
