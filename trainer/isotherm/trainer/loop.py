@@ -64,6 +64,8 @@ def fit(
     with seeded(config.seed), threads(rows):
         session.resume(checkpoint)
         for epoch in range(session.epoch + 1, epochs + 1):
+            if session.best and session.best.exhausted(session.epoch):
+                break
             copies.train(True)
             looks: Looks = []
             losses = []
@@ -81,8 +83,6 @@ def fit(
                 on_epoch(epoch, training[0], validation)
             if checkpoint and (epoch % checkpoint.every == 0 or epoch == epochs):
                 session.save(checkpoint)
-            if session.best and session.best.exhausted(epoch):
-                break
     return session.curves()
 
 

@@ -102,7 +102,8 @@ class Session:
         self._folds = rows.folds(told)
         self._told = told
         self._batches = batches
-        self.best = Best(copies, patience) if rows.validation is not None else None
+        stops = patience and rows.validation is not None
+        self.best = Best(copies, patience) if stops else None
         self._parts = {"optimizer": optimizer, "schedule": schedule, "best": self.best}
         self.epoch = 0
         # A list of the copies' losses for each epoch.
