@@ -9,6 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from isotherm.trainer.config import FitConfig
+
 # A table of so few rows is one batch; a larger one is cut into batches of the second number.
 WHOLE_ROWS: Final = 2048
 BATCH_ROWS: Final = 1024
@@ -69,7 +71,7 @@ class Batches:
     There is no DataLoader: gathering row by row in Python costs several times the arithmetic.
     """
 
-    def __init__(self, rows: Rows, size: int | None, seed: int) -> None:
+    def __init__(self, rows: Rows, config: FitConfig) -> None:
         # Rows that no copy learns from must not reach batch statistics.
         members = (rows.training > 0).any(dim=0).nonzero()[:, 0]
         count = len(members)
@@ -80,14 +82,16 @@ class Batches:
             (part if every_row else part.index_select(1, members)).transpose(0, 1).contiguous()
             for part in parts
         ]
-        wanted = size or (count if count <= WHOLE_ROWS else BATCH_ROWS)
+        # LBFGS compares the loss of one step with that of the next.
+        small = count <= WHOLE_ROWS or config.optimizer == "lbfgs"
+        wanted = config.batch_size or (count if small else BATCH_ROWS)
         self._steps = -(-count // wanted)
         self._rows = count
         # Whether one batch holds every row, in the table's order.
         self.whole = every_row and self._steps == 1
         self._batch = tuple(part.transpose(0, 1) for part in self._parts)
         self.generator = torch.Generator(rows.x.device)
-        self.generator.manual_seed(seed)
+        self.generator.manual_seed(config.seed)
 
     def __len__(self) -> int:
         return self._steps

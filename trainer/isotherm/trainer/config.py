@@ -108,6 +108,13 @@ class FitConfig(_Section):
     def _one_or_more(cls, value: object) -> object:
         return (value,) if isinstance(value, (int, float, str)) else value
 
+    @model_validator(mode="after")
+    def _whole_steps(self) -> FitConfig:
+        if self.optimizer == "lbfgs" and (self.batch_size or self.clip_norm):
+            msg = "lbfgs takes all rows at once and finds its own steps; leave batch_size and "
+            raise ValueError(msg + "clip_norm out")
+        return self
+
 
 class CheckpointConfig(_Section):
     """Where an unfinished training is kept, and how often it is saved."""

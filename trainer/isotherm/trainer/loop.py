@@ -52,7 +52,7 @@ def fit(
     `checkpoint` is continued if it exists, and saved to.
     """
     epochs, objective = epochs or config.epochs, objective or Objective()
-    batches = Batches(rows, config.batch_size, config.seed)
+    batches = Batches(rows, config)
     optimizer = optimizers.build(copies, config)
     schedule = optimizers.schedule(optimizer, config, config.epochs * len(batches))
     penalty = optimizers.Penalty(copies, optimizer, config, rows=rows.x.shape[1], decay=decay)
