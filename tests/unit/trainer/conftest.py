@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isotherm.trainer import data, estimator, run
-from isotherm.trainer.config import DataConfig, TrainConfig
+from isotherm.trainer.config import DataConfig, FitConfig, TrainConfig
 from isotherm.v1 import contract
 from isotherm.v1.contract_pb2 import Contract
 
@@ -44,6 +45,24 @@ def _published(config: TrainConfig) -> run.Published:
 @pytest.fixture(name="fitted", scope="session")
 def _fitted(published: run.Published) -> estimator.Fitted:
     return published.fitted
+
+
+@pytest.fixture(name="classified", scope="session")
+def _classified() -> estimator.Fitted:
+    """Thirty rows of three kinds that lie apart, but for a few."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat([0, 1, 2], 10)
+    x = rng.normal(0, 1, (30, 2)) + 2.0 * np.stack([kind, -kind], axis=1)
+    names = np.array(["cold", "mild", "warm"])[kind]
+    columns = {"u": x[:, 0], "v": x[:, 1], "kind": names}
+    table = data.table(columns, features=["u", "v"], targets=["kind"])
+    settings = TrainConfig(
+        name="kinds",
+        data=DataConfig(dataset="in memory"),
+        model="network",
+        fit=FitConfig(epochs=50),
+    )
+    return estimator.fit(table, settings)
 
 
 @pytest.fixture(name="content", scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -80,12 +81,12 @@ def test_values_are_those_that_the_served_graph_sees(thermometer: data.Table) ->
         ("a,y\n1,2\nwarm,3\n3,4\n", "column 'a' .* has 'warm' in row 2; expected numbers"),
         ("a,y\n2020-01-01,2\n2020-01-02,3\n2020-01-03,4\n", "in row 1; expected numbers"),
         ("a,y\n1,2\n,3\n3,4\n", "column 'a' .* has 1 empty cell, the first in row 2"),
-        ("a,y\n,2\n,3\n,4\n", "column 'a' .* has 3 empty cells, the first in row 1"),
+        ("a,y\n,2\n,3\n,4\n", "column 'a' .* has 3 empty cells, which is all of them"),
         ("a,y\n1,2\ninf,3\n3,4\n", "column 'a' .* has inf in row 2; expected finite"),
         ("a,y\n1,2\n1e300,3\n3,4\n", "column 'a' .* has 1e[+]300 in row 2; expected finite"),
         ("a,y\n5,2\n5,3\n5,4\n", "column 'a' .* is constant [(]5 in every row[)]"),
         ("a,y\n1,2\n2,2\n3,2\n", "column 'y' .* is constant"),
-        ("a,y\n1,2\n2,3,4\n3,4\n", "is not a CSV table"),
+        ("a,y\n1,2\n2,3,4\n3,4\n", "is no CSV table"),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_refused(
@@ -104,7 +105,7 @@ def test_a_table_that_cannot_be_trained_on_is_refused(
     [
         (DataConfig(dataset="iris"), "no built-in dataset 'iris'; use `thermometer`"),
         (DataConfig(file=Path("no/where.csv")), r"cannot read 'no/where\.csv': No such file"),
-        (DataConfig(file=Path("table.xlsx")), r"expected a name ending in \.csv or \.parquet"),
+        (DataConfig(file=Path("table.xlsx")), r"ending in \.csv, .* or \.ipc"),
     ],
 )
 def test_a_source_that_is_not_there_is_named(config: DataConfig, expected: str) -> None:
@@ -135,6 +136,79 @@ def test_columns_must_be_chosen(csv: Path) -> None:
         data.read(DataConfig(file=csv, targets=("price",)))
 
 
+@pytest.mark.parametrize("layout", ["file", "stream"])
+def test_arrow_files_of_both_layouts_are_read(tmp_path: Path, layout: str) -> None:
+    """Feather is the file layout; `.arrow` is used for both."""
+    path = tmp_path / "table.arrow"
+    table = pa.table({"a": [1.0, 2.0, 4.0], "y": [1, 2, 3]})
+    if layout == "file":
+        pyarrow.feather.write_feather(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+
+    assert _read(path).x.ravel().tolist() == [1.0, 2.0, 4.0]
+
+
+def test_a_truncated_arrow_file_is_refused(tmp_path: Path) -> None:
+    """Half a file is no table."""
+    path = tmp_path / "table.feather"
+    pyarrow.feather.write_feather(pa.table({"a": [1.0, 2.0, 4.0], "y": [1, 2, 3]}), path)
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(DataError, match="is no Arrow table"):
+        _read(path)
+
+
+class _Exporter:
+    """What every package of tables has in common: it exports an Arrow stream."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def test_tables_in_memory_are_the_same_wherever_they_are_from() -> None:
+    """A dict, a pyarrow table in pieces, and anything that exports an Arrow stream."""
+    columns = {"a": [1.5, 2.0, 4.0, 5.0], "b": [1, 2, 4, 3], "y": [1.0, 2.0, 3.0, 5.0]}
+    whole = pa.table(columns)
+    pieces = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
+
+    tables = [
+        data.table(value, features=["b", "a"], targets=["y"], units={"y": "m"})
+        for value in (columns, whole, pieces, _Exporter(whole))
+    ]
+
+    assert {table.sha256 for table in tables} == {tables[0].sha256}
+    assert [[1.0, 1.5]] * 4 == [table.x[0].tolist() for table in tables]
+    assert tables[0].targets == (data.Column(name="y", unit="m", datatype="FP64"),)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"a": [1, 2], "y": [1, 2, 3]}, "no table of equally long, named columns"),
+        ({"a": [1.0, float("nan"), 3.0], "y": [1, 2, 3]}, "column 'a' .* has 1 empty cell"),
+        ({"a": [[1], [2], [3]], "y": [1, 2, 3]}, r"column 'a' .* has \[1\] in row 1"),
+        ({"a": ["1", "2", "3"], "y": [1, 2, 3]}, "column 'a' .* numbers as text, such as '1'"),
+        ({"a": ["x", "y", "x"], "y": [1, 2, 3]}, "'x' in row 1; expected numbers: encode it"),
+        ({"a": [1, 2, 3], "y": ["u", "v", "w"]}, "3 different values in 3 rows"),
+        ({"a": [1, 2, 3], "y": ["u", "u", "w"]}, "class 'w' in one row only"),
+        ({"a": [1, 2, 3], "y": ["u", "u", "u"]}, "column 'y' .* is constant"),
+        ({"a": [1, 2, 3], "y": ["u", "", "u"]}, "column 'y' .* has 1 empty cell"),
+        ({"a": [1, 2, 3], "y": [None, None, None]}, "3 empty cells, which is all of them"),
+    ],
+)
+def test_columns_in_memory_that_cannot_be_used_are_refused(
+    columns: dict[str, list[object]], expected: str
+) -> None:
+    """The sentence names the column, as for a file."""
+    with pytest.raises(DataError, match=expected):
+        data.table(columns, features=["a"], targets=["y"])
+
+
 def test_a_unit_of_no_column_is_refused(csv: Path) -> None:
     """A unit for a column that is not used is a slip."""
     config = DataConfig(
@@ -150,5 +224,5 @@ def test_text_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     path.write_text("a,y\n1,2\n")
 
-    with pytest.raises(DataError, match="is not a Parquet table"):
+    with pytest.raises(DataError, match="is no Parquet table"):
         _read(path)

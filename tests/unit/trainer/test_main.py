@@ -46,6 +46,47 @@ def test_a_csv_becomes_a_model(csv: Path) -> None:
     assert lines == [f"published models/villa/{version}/model.onnx" for version in (1, 2)]
 
 
+def test_the_columns_are_shown_before_the_training(csv: Path) -> None:
+    """With their types and ranges, and what they are taken for."""
+    columns = ("--data", csv.name, "--features", "area", "--targets", "price")
+
+    _, out, _ = _train(*columns, *QUICK)
+
+    assert out.splitlines()[:5] == [
+        "'house.csv', 5 rows",
+        "  column  type   unit  part             values",
+        "  area    INT64        feature          50 .. 120",
+        "  rooms   INT64                         2 .. 5",
+        "  price   INT64        target (number)  100 .. 238",
+    ]
+
+
+def test_a_table_without_a_choice_is_shown_and_asked_for_one(csv: Path) -> None:
+    """Which columns there are, and which flags choose from them."""
+    code, out, err = _train("--data", csv.name)
+
+    assert code == 2
+    assert "  rooms   INT64        feature, or target  2 .. 5" in out.splitlines()
+    assert err == (
+        "error: no features given; choose --features from the columns of 'house.csv': "
+        "area, rooms, price\n"
+    )
+
+
+@pytest.mark.parametrize("task", ["auto", "multiclass"])
+def test_a_text_target_becomes_probabilities_of_its_classes(csv: Path, task: str) -> None:
+    """The labels are in the contract, and the baselines are those of a classification."""
+    csv.write_text("a,kind\n1,cold\n2,cold\n3,warm\n4,warm\n2.5,cold\n2.6,warm\n")
+
+    _, out, _ = _train(
+        "--data", csv.name, "--features", "a", "--targets", "kind", "--task", task, *QUICK
+    )
+
+    assert "  kind    BYTES        target (label)  cold, warm" in out.splitlines()
+    assert re.search("^prior .*\nlogistic ", out, flags=re.MULTILINE)
+    assert out.splitlines()[-1] == "published models/house/1/model.onnx"
+
+
 def test_pictures_are_drawn_and_named(inside: Path) -> None:
     """The folder is the one asked for."""
     _, out, _ = _train(

@@ -17,7 +17,7 @@ def _comparison(simpler: str, richer: str, gain: float) -> Comparison:
     return Comparison(simpler=simpler, richer=richer, gain=gain, standard_error=1.0)
 
 
-def test_the_plain_report_is_a_table_and_two_sentences(fitted: Fitted) -> None:
+def test_the_plain_report_is_a_table_and_sentences(fitted: Fitted) -> None:
     """Columns are aligned, and the chosen model is marked."""
     lines = list(report.lines(fitted))
 
@@ -26,6 +26,22 @@ def test_the_plain_report_is_a_table_and_two_sentences(fitted: Fitted) -> None:
     assert lines[3].split()[-1] == "yes"
     assert lines[4] == "RMSE of t_c (degC), leave-one-out cross-validation, 11 rows"
     assert lines[6].startswith("Prediction interval, nominal coverage 90.0%: t_c (degC) +- ")
+    assert lines[7].endswith("100.0% (11 of 11).")
+    assert [line.partition(": ")[0] for line in lines[8:]] == ["What would help"] * 3
+
+
+def test_labels_are_reported_by_the_share_that_is_right(classified: Fitted) -> None:
+    """Log loss on the leaderboard, hits in a sentence, and no interval."""
+    lines = list(report.lines(classified))
+
+    assert lines[0].split() == [
+        "model",
+        "parameters",
+        *(["CV", "log", "loss", "train", "log", "loss", "chosen"]),
+    ]
+    assert "log loss of kind, leave-one-out cross-validation, 30 rows" in lines
+    assert any("the most frequent class alone would get 33.3%" in line for line in lines)
+    assert not any("interval" in line for line in lines)
 
 
 def test_a_terminal_gets_a_drawn_table(fitted: Fitted) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from isotherm.trainer.errors import ConfigError, InputError, TrainerError
 if TYPE_CHECKING:
     from isotherm.trainer.config import TrainConfig
     from isotherm.trainer.run import Drawer, Published
+    from isotherm.trainer.sources import Source
 
 app = typer.Typer(add_completion=False)
 
@@ -30,6 +32,7 @@ def train(
     data: flags.Data = None,
     features: flags.Features = None,
     targets: flags.Targets = None,
+    task: flags.Task = None,
     config: flags.Config = None,
     model: flags.Model = None,
     recipe: flags.Recipe = None,
@@ -61,6 +64,7 @@ def train(
         "data.file": data,
         "data.features": _split(features),
         "data.targets": _split(targets),
+        "data.task": task,
         "network.layers": _split_layers(layers),
         "fit.epochs": epochs,
         "fit.learning_rate": learning_rate,
@@ -92,15 +96,28 @@ def train(
 
 
 def _run(config: TrainConfig, log_every: int, *, summary: bool) -> None:
-    from isotherm.trainer import lesson, progress, run
+    from isotherm.trainer import data, lesson, progress, run
 
     # Where a factory of the user's own is looked for, as `python -m` would.
     sys.path.insert(0, "")
+    show = partial(_show_columns, config) if config.data.file else None
+    if show and not (config.data.features or config.data.targets):
+        # The error that follows asks for a choice; here is what there is to choose from.
+        show(data.source(config.data))
     if summary:
         typer.echo(lesson.summary(run.untrained(config)))
     with progress.watching(sys.stderr, log_every) as watch:
-        published = run.train(config, created_at=_now(), watch=watch)
+        published = run.train(config, created_at=_now(), watch=watch, on_source=show)
     _tell(published, config)
+
+
+def _show_columns(config: TrainConfig, source: Source) -> None:
+    from rich.console import Console
+
+    from isotherm.trainer import schema
+
+    chosen = config.data.model_dump(include={"features", "targets", "units", "task"})
+    schema.show(source, Console(), **chosen)
 
 
 def _follow(name: str, flags: dict[str, object], file: Path | None, *, summary: bool) -> None:

@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from torch import nn
 
-from isotherm.trainer import arrays, estimator, run
-from isotherm.trainer.config import IN_MEMORY, TrainConfig, validated
+from isotherm.trainer import arrays, data, estimator, run, sources
+from isotherm.trainer.config import IN_MEMORY, Task, TrainConfig, validated
 from isotherm.trainer.data import Floats, Table
 from isotherm.trainer.errors import ConfigError
 from isotherm.trainer.progress import Watch
 from isotherm.trainer.select import Leaderboard
+
+_TASKS: Final[Mapping[bool | None, Task]] = MappingProxyType(
+    {None: "auto", True: "multiclass", False: "regression"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,14 +77,16 @@ def fit(
     Args:
         model: an `nn.Sequential` with its initial weights, which is copied, not changed; or layers
             such as `["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]`; None: the seed's network.
-        table: a `Table`, or features of shape (rows, features).
-        y: the targets, of shape (rows,) or (rows, targets), unless `table` is a `Table`.
+        table: a `Table`; columns by name, of which `features` and `targets` are taken (of pandas,
+            polars, pyarrow, or a dict); or features of shape (rows, features).
+        y: the targets, of shape (rows,) or (rows, targets), of features without.
         choose: the model to serve: network, a baseline, or auto for what the leaderboard keeps.
         name: of the published model.
         features: names of the columns.
         targets: names of the targets.
         units: by column name.
-        labels: whether `y` is a label; None: it is if it holds text or booleans.
+        labels: whether the target is a label. None: of columns by name, what `tasks` says; of
+            arrays, it is if it holds text or booleans.
         skip: add a line beside the network.
         coverage: nominal, of the prediction interval.
         checkpoint: the folder for an unfinished training, which the next call goes on with.
@@ -91,7 +98,11 @@ def fit(
         InputError: the module, the table or a setting cannot be used.
         TrainingError: the loss left the finite numbers.
     """
-    if not isinstance(table, Table):
+    if y is None and sources.is_table(table):
+        table = data.table(
+            table, features=features, targets=targets, units=units, task=_TASKS[labels]
+        )
+    elif not isinstance(table, Table):
         table = arrays.table(
             table, y, features=features, targets=targets, units=units, labels=labels
         )

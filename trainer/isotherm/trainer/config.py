@@ -17,6 +17,7 @@ Loss = Literal["mse", "l1", "huber", "cross_entropy"]
 Optimizer = Literal["adam", "adamw", "sgd", "lbfgs"]
 Schedule = Literal["constant", "cosine", "one-cycle", "step"]
 Device = Literal["auto", "cpu", "cuda"]
+Task = Literal["auto", "regression", "binary", "multiclass"]
 
 # Stands for the dataset where the caller brings the table.
 IN_MEMORY: Final = "in memory"
@@ -44,6 +45,9 @@ class DataConfig(_Section):
     targets: tuple[str, ...] = ()
     # Column name -> unit, such as {"t_u": "degF"}.
     units: dict[str, str] = Field(default_factory=dict)
+    # Whether the targets are numbers or labels. auto: text, booleans, and whole numbers of exactly
+    # two values are labels.
+    task: Task = "auto"
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:

@@ -15,9 +15,21 @@ _TRAINING = "Training"
 Dataset = Annotated[
     str | None, typer.Argument(help="A built-in dataset: thermometer.", show_default=False)
 ]
-Data = Annotated[Path | None, typer.Option(help="A .csv or .parquet file.", rich_help_panel=_TABLE)]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="A .csv, .parquet, .arrow or .feather file.", rich_help_panel=_TABLE),
+]
 Features = Annotated[str | None, typer.Option(help="Columns in, as a,b,c.", rich_help_panel=_TABLE)]
 Targets = Annotated[str | None, typer.Option(help="Columns out, as y,z.", rich_help_panel=_TABLE)]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="regression, binary or multiclass; auto: text, booleans and whole numbers of two "
+        "values are labels, everything else is a number.",
+        show_default="auto",
+        rich_help_panel=_TABLE,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="A TOML file with the same settings; flags win.", rich_help_panel=_TABLE),

@@ -1,4 +1,4 @@
-"""The report of a run: the leaderboard, and one sentence on why its model was kept."""
+"""The report on the terminal: the leaderboard, why the chosen model was chosen, what would help."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from isotherm.trainer import outcomes, remedies
 from isotherm.trainer.data import Column
 from isotherm.trainer.estimator import Fitted
+from isotherm.trainer.objective import RMSE
 from isotherm.trainer.select import STANDARD_ERRORS, Comparison, Leaderboard
 
-_HEADER: Final = ("model", "parameters", "CV RMSE", "train RMSE", "chosen")
+_NAME: Final = "model"
 
 
 def lines(fitted: Fitted) -> Iterator[str]:
     """Yield the report as plain text, line by line."""
-    rows = [_HEADER, *_cells(fitted.leaderboard)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    rows = [header(fitted.leaderboard), *cells(fitted.leaderboard)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         name, *numbers = (
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join([name, *numbers]).rstrip()
-    yield _caption(fitted)
-    yield from _sentences(fitted)
+    yield caption(fitted)
+    yield from sentences(fitted)
 
 
 def show(fitted: Fitted, console: Console) -> None:
@@ -35,14 +37,73 @@ def show(fitted: Fitted, console: Console) -> None:
         for line in lines(fitted):
             console.out(line, highlight=False)
         return
-    table = RichTable(title="Leaderboard", caption=_caption(fitted))
-    for title in _HEADER:
-        table.add_column(title, justify="left" if title == "model" else "right")
-    for row in _cells(fitted.leaderboard):
+    table = RichTable(title="Leaderboard", caption=caption(fitted))
+    for title in header(fitted.leaderboard):
+        table.add_column(title, justify="left" if title == _NAME else "right")
+    for row in cells(fitted.leaderboard):
         table.add_row(*row, style="bold" if row[-1] else None)
     console.print(table)
-    for sentence in _sentences(fitted):
+    for sentence in sentences(fitted):
         console.print(sentence, highlight=False)
+
+
+def header(board: Leaderboard) -> tuple[str, str, str, str, str]:
+    """Return the titles of the leaderboard's columns."""
+    return _NAME, "parameters", f"CV {board.metric}", f"train {board.metric}", "chosen"
+
+
+def cells(board: Leaderboard) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the leaderboard, a row for each candidate."""
+    for candidate in board.candidates:
+        yield (
+            candidate.name,
+            str(candidate.parameters),
+            f"{candidate.cross_validation_error:.4g}",
+            f"{candidate.training_error:.4g}",
+            "yes" if candidate is board.chosen else "",
+        )
+
+
+def caption(fitted: Fitted) -> str:
+    """Say what the leaderboard's numbers are."""
+    board, target = fitted.leaderboard, fitted.table.targets[0]
+    name = with_unit(target) if board.metric == RMSE else target.name
+    return f"{board.metric} of {name}, {board.method} cross-validation, {fitted.table.rows} rows"
+
+
+def sentences(fitted: Fitted) -> Iterator[str]:
+    """Yield what the numbers mean: the choice, the interval or the hits, the remedies."""
+    yield reason(fitted.leaderboard)
+    if fitted.classes:
+        right, frequent = outcomes.accuracy(fitted)
+        yield (
+            f"Of the rows left out, {right:.1%} get the right class; the most frequent class alone "
+            f"would get {frequent:.1%}."
+        )
+    else:
+        yield interval(fitted)
+        yield coverage(fitted)
+    for remedy in remedies.of(fitted):
+        yield f"What would help: {remedy.name}: {remedy.text}."
+
+
+def interval(fitted: Fitted) -> str:
+    """Say how wide the interval is."""
+    widths = ", ".join(
+        f"{with_unit(target)} +- {width:.4g}"
+        for target, width in zip(fitted.table.targets, fitted.half_width, strict=True)
+    )
+    return f"Prediction interval, nominal coverage {fitted.coverage:.1%}: {widths}."
+
+
+def coverage(fitted: Fitted) -> str:
+    """Say how many of the rows left out the interval holds."""
+    rows, inside = fitted.table.rows, outcomes.covered(fitted)
+    parts = [f"{count / rows:.1%} ({count} of {rows})" for count in inside]
+    if len(parts) > 1:
+        named = zip(fitted.table.targets, parts, strict=True)
+        parts = [f"{target.name} {part}" for target, part in named]
+    return f"Measured on the rows left out, from which its width was chosen: {', '.join(parts)}."
 
 
 def reason(board: Leaderboard) -> str:
@@ -56,8 +117,13 @@ def reason(board: Leaderboard) -> str:
     return text[0].upper() + text[1:] + "."
 
 
+def with_unit(column: Column) -> str:
+    """Return a column's name with its unit, if that is known."""
+    return f"{column.name} ({column.unit})" if column.unit else column.name
+
+
 def _verdict(part: Comparison, kept: str) -> str:
-    """Compare two models by the squared error of rows left out, in standard errors."""
+    """Compare two models by the error of rows left out, in standard errors."""
     if part.standard_error:
         size = f"{abs(part.gain) / part.standard_error:.1f} standard errors"
     else:
@@ -69,35 +135,3 @@ def _verdict(part: Comparison, kept: str) -> str:
             f"the {part.richer} beats it by {size} only (more than {STANDARD_ERRORS:g} are needed)"
         )
     return f"the {part.richer} does not beat it"
-
-
-def _cells(board: Leaderboard) -> Iterator[tuple[str, str, str, str, str]]:
-    for candidate in board.candidates:
-        yield (
-            candidate.name,
-            str(candidate.parameters),
-            f"{candidate.cross_validation_error:.4g}",
-            f"{candidate.training_error:.4g}",
-            "yes" if candidate is board.chosen else "",
-        )
-
-
-def _caption(fitted: Fitted) -> str:
-    target = fitted.table.targets[0]
-    return (
-        f"RMSE of {_with_unit(target)}, {fitted.leaderboard.method} cross-validation, "
-        f"{fitted.table.rows} rows"
-    )
-
-
-def _sentences(fitted: Fitted) -> Iterator[str]:
-    yield reason(fitted.leaderboard)
-    widths = ", ".join(
-        f"{_with_unit(target)} +- {width:.4g}"
-        for target, width in zip(fitted.table.targets, fitted.half_width, strict=True)
-    )
-    yield f"Prediction interval, nominal coverage {fitted.coverage:.1%}: {widths}."
-
-
-def _with_unit(column: Column) -> str:
-    return f"{column.name} ({column.unit})" if column.unit else column.name

@@ -49,15 +49,27 @@ class Published:
     parity: float
 
 
-def train(config: TrainConfig, *, created_at: datetime, watch: Watch | None = None) -> Published:
+def train(
+    config: TrainConfig,
+    *,
+    created_at: datetime,
+    watch: Watch | None = None,
+    on_source: data.OnSource | None = None,
+) -> Published:
     """Read, fit, compare, export, verify and publish; nothing is left behind on failure.
 
     With `checkpoint.folder`, an unfinished training is kept there, and the next one goes on.
+
+    Args:
+        config: of the run.
+        created_at: for the contract.
+        watch: told the losses of each stage.
+        on_source: told all columns of a table that can be trained on, before it is.
     """
     # What can be known before the work is checked before the work.
     parity.runtime()
     publish.check_repository(config.repository)
-    table = data.read(config.data)
+    table = data.read(config.data, on_source)
     check_export(table, config)
     _log.info("training %s on %d rows: %s", config.name, table.rows, recipe(table, config))
     checkpoints = keep(config, recipe(table, config) | {"data": table.sha256})
