@@ -39,6 +39,7 @@ def test_the_namespace_has_no_init(root: str) -> None:
             "isotherm.server.worker",
             {"isotherm.client", "isotherm.trainer", "onnx", "torch", "typer"},
         ),
+        ("isotherm.server.process", {"grpc", "numpy", "onnx", "onnxruntime", "torch"}),
         ("isotherm.server.supervisor", {"grpc", "numpy.testing", "onnxruntime", "torch"}),
         ("isotherm.server.__main__", {"grpc", "onnxruntime", "prometheus_client", "torch"}),
         ("isotherm.trainer.run", {"grpc", "isotherm.client", "isotherm.server"}),

@@ -11,7 +11,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from isotherm.server import flags, logs
-from isotherm.server.config import BatchingConfig, LimitsConfig, SecurityConfig, ServerConfig
+from isotherm.server.config import (
+    BatchingConfig,
+    LimitsConfig,
+    SecurityConfig,
+    ServerConfig,
+    VettingConfig,
+)
 from isotherm.server.errors import StartError
 
 _log = logging.getLogger(__name__)
@@ -41,6 +47,14 @@ class TransportChoice(StrEnum):
     auto = "auto"
     core = "core"
     aio = "aio"
+
+
+class VettingChoice(StrEnum):
+    """How far model files are trusted."""
+
+    off = "off"
+    standard = "standard"
+    strict = "strict"
 
 
 @app.command()
@@ -145,6 +159,34 @@ def serve(
     max_connection_idle: flags.MaxConnectionIdle = 900.0,
     keepalive_time: flags.KeepaliveTime = 60.0,
     keepalive_timeout: flags.KeepaliveTimeout = 20.0,
+    vetting: Annotated[
+        VettingChoice,
+        typer.Option(
+            help="standard tries each file in bounds of its own; strict takes layers only.",
+            envvar="ISOTHERM_VETTING",
+        ),
+    ] = VettingChoice.standard,
+    vetting_seconds: Annotated[
+        float,
+        typer.Option(
+            help="Seconds of processor time to load a model and run it on zeros.",
+            envvar="ISOTHERM_VETTING_SECONDS",
+        ),
+    ] = 60.0,
+    vetting_memory_mib: Annotated[
+        int,
+        typer.Option(
+            help="Memory that it may take for that, beside its files.",
+            envvar="ISOTHERM_VETTING_MEMORY_MIB",
+        ),
+    ] = 4096,
+    vetting_domain: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Operator domain to allow beside ONNX's: com.microsoft. May be repeated.",
+            envvar="ISOTHERM_VETTING_DOMAIN",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
     ] = "info",
@@ -181,6 +223,12 @@ def serve(
                 max_connection_idle_s=max_connection_idle,
                 keepalive_time_s=keepalive_time,
                 keepalive_timeout_s=keepalive_timeout,
+            ),
+            vetting=VettingConfig(
+                level=vetting.value,
+                seconds=vetting_seconds,
+                memory_mib=vetting_memory_mib,
+                domains=tuple(vetting_domain or ()),
             ),
             drain_delay_s=drain_delay,
             grace_s=grace,

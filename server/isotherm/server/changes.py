@@ -72,6 +72,8 @@ class Changes:
                 work()
             except Exception:  # noqa: BLE001  a failed change must not end those to come
                 _log.exception("this is a bug: a change raised")
+            if self._work.empty():
+                self._loader.rest()
 
     def _load(self, name: str, done: Done) -> None:
         try:

@@ -15,6 +15,8 @@ Provider = Literal["auto", "cpu", "cuda"]
 TransportName = Literal["auto", "core", "aio"]
 # none: what is there at the start; poll: follow the folder; explicit: as callers ask.
 ModelControl = Literal["none", "poll", "explicit"]
+# How far model files are trusted: in all; not to harm the server; to be no more than layers.
+VettingLevel = Literal["off", "standard", "strict"]
 
 MAX_PORT: Final = 65535
 
@@ -99,6 +101,27 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VettingConfig:
+    """What a model file may be, and what loading it and running it once on zeros may take."""
+
+    level: VettingLevel = "standard"
+    # Of processor time.
+    seconds: float = 60.0
+    # Beside what its files take.
+    memory_mib: int = 4096
+    # Operator domains beside those of ONNX; with the standard level only.
+    domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        _at_least("vetting_seconds", self.seconds, 1)
+        _at_least("vetting_memory_mib", self.memory_mib, 256)
+        if self.domains and self.level != "standard":
+            msg = f"vetting_domain needs vetting standard, which is {self.level}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
     """Everything `isotherm serve` can be told."""
 
@@ -112,6 +135,7 @@ class ServerConfig:
     batching: BatchingConfig = field(default_factory=BatchingConfig)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    vetting: VettingConfig = field(default_factory=VettingConfig)
     # How long to go on serving after SIGTERM while health says NOT_SERVING.
     drain_delay_s: float = 0.0
     # How long calls in flight may take to end after that.
@@ -158,6 +182,8 @@ class ServerConfig:
         security = values["security"].items()
         values["security"] = SecurityConfig(**{k: v and Path(v) for k, v in security})
         values["limits"] = LimitsConfig(**values["limits"])
+        vetting = values["vetting"]
+        values["vetting"] = VettingConfig(**vetting | {"domains": tuple(vetting["domains"])})
         return cls(**values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from isotherm.server.placement import (
     provider_name,
 )
 from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec, reason
+from isotherm.server.vetting.vetter import Vetter
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
@@ -68,8 +70,9 @@ class Model:
 class Loader:
     """Loads model files onto the execution provider that the server was told to use."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, vetter: Vetter | None = None) -> None:
         """Raise ProviderError when the provider cannot be had."""
+        self._vetter = vetter or Vetter(config.vetting)
         self._provider: Provider = config.provider
         self._defaults = ModelSettings(batching=config.batching)
         self._providers: ProviderOptions = choose_providers(config.provider)
@@ -81,8 +84,11 @@ class Loader:
         settings = settings or self._defaults
         started_ns = time.perf_counter_ns()
         data = _read(path)
+        sha256 = hashlib.sha256(data).hexdigest()
         try:
-            session = Session(data, path.parent, self._providers)
+            digests = self._vetter.check(path, sha256, settings.batching.max_batch_size)
+            external = {name: _read_vetted(path, name, found) for name, found in digests.items()}
+            session = Session(data, path.parent, self._providers, external)
             check_provider(self._provider, session)
             contract_json = session.metadata.get(contracts.METADATA_KEY, "")
             contract = contracts.loads(contract_json) if contract_json else None
@@ -102,11 +108,15 @@ class Loader:
             contract=contract,
             contract_json=contract_json,
             provider=provider_name(session),
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=sha256,
             cost=cost,
             load_ns=time.perf_counter_ns() - started_ns,
             settings=settings,
         )
+
+    def rest(self) -> None:
+        """Give back what only loading needs."""
+        self._vetter.close()
 
 
 def check_contract(contract: Contract, session: Session) -> None:
@@ -216,13 +226,22 @@ def _measure(path: Path, session: Session, max_batch_size: int) -> Cost:
         return UNKNOWN_COST
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_bytes: float = MAX_FILE_BYTES) -> bytes:
     try:
         size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            msg = f"{path} has {size} bytes, at most {MAX_FILE_BYTES} are allowed"
+        if size > max_bytes:
+            msg = f"{path} has {size} bytes, at most {max_bytes} are allowed"
             raise LoadError(msg)
         return path.read_bytes()
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise LoadError(msg) from error
+
+
+def _read_vetted(path: Path, location: str, sha256: str) -> bytes:
+    """Read a file beside the model's; raise LoadError when it is not the one that was vetted."""
+    data = _read(path.parent / location, math.inf)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        msg = f"its external data '{location}' changed while it was vetted"
+        raise LoadError(msg)
+    return data

@@ -99,6 +99,13 @@ def measure(session: Session, max_batch_size: int) -> Cost:
     return Cost(base_s=max(0.0, one_s - row_s), row_s=row_s, on_device=on_device)
 
 
+def rehearse(session: Session, max_batch_size: int) -> None:
+    """Run once what `measure` runs: one row of zeros, and a batch."""
+    rows = min(_MEASURED_ROWS, max_batch_size) if session.batched else 1
+    for number in sorted({1, rows}):
+        session.run([_zeros(spec, number) for spec in session.inputs])
+
+
 def _time(session: Session, rows: int) -> float:
     arrays = [_zeros(spec, rows) for spec in session.inputs]
     session.run(arrays)

@@ -55,14 +55,25 @@ class Session:
     of several requests can run together.
     """
 
-    def __init__(self, data: bytes, folder: Path, providers: ProviderOptions) -> None:
-        """Load the file's bytes; weights beside it are looked for in `folder`.
+    def __init__(
+        self,
+        data: bytes,
+        folder: Path,
+        providers: ProviderOptions,
+        external: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Load the file's bytes; weights beside it are taken from `external`, else from `folder`.
 
         Raises LoadError with the runtime's reason.
         """
+        options = _options(folder)
+        if external:
+            options.add_external_initializers_from_files_in_memory(
+                list(external), list(external.values()), [len(one) for one in external.values()]
+            )
         try:
             self._session = ort.InferenceSession(
-                data, _options(folder), providers=[(name, dict(o)) for name, o in providers]
+                data, options, providers=[(name, dict(o)) for name, o in providers]
             )
         except Exception as error:
             raise LoadError(reason(error)) from error

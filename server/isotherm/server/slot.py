@@ -58,7 +58,7 @@ class Slot:
         fds = [block.fd for block in self._blocks]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
-                [sys.executable, "-m", "isotherm.server.worker", str(theirs.fileno())],
+                [sys.executable, "-m", "isotherm.server.process", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), *fds),
                 stdin=subprocess.DEVNULL,
             )

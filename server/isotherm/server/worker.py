@@ -9,9 +9,8 @@ import gc
 import itertools
 import logging
 import signal
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from isotherm.server import control, logs, protection
@@ -32,6 +31,7 @@ from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.streaming import StreamingService
 from isotherm.server.transport.choose import choose_transport
+from isotherm.server.vetting.vetter import Vetter
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Worker:
         blocks: Sequence[Block],
         line: Line,
         names: list[str] | None = None,
+        vetter: Vetter | None = None,
     ) -> None:
         """Load the models named, or all; raise StartError when the server cannot serve them."""
         self._config = config
@@ -61,8 +62,11 @@ class Worker:
         self._access = protection.access(config.security)
         transport_config = protection.transport_config(config)
         self._repository = Repository(config.repository, config.batching)
-        loader = Loader(config)
-        entries = self._load(loader, names)
+        loader = Loader(config, vetter)
+        try:
+            entries = self._load(loader, names)
+        finally:
+            loader.rest()
         self.transport_name, self._transport = choose_transport(
             config.transport, self._block.rpc_recorder(), transport_config
         )
@@ -219,22 +223,16 @@ class Worker:
         )
 
 
-def main() -> int:
-    """Run a worker; the supervisor's line is the file descriptor in the first argument."""
-    line = Line.from_fd(int(sys.argv[1]))
-    # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    inbox = line.messages()
-    start = next(inbox, None)
-    if start is None:
-        return 1
-    config = ServerConfig.from_json(start["config"])
+def run(
+    config: ServerConfig, start: Message, line: Line, inbox: Iterator[Message], vetter: Vetter
+) -> int:
+    """Be the worker that the supervisor's first message describes; return the exit status."""
     slot = int(start["slot"])
     logs.configure(config.log_level, process=f"worker-{slot}")
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
     blocks[slot].restart()
     try:
-        worker = Worker(config, slot, blocks, line, start["models"])
+        worker = Worker(config, slot, blocks, line, start["models"], vetter)
         port = worker.listen(start["address"])
     except StartError as error:
         line.send(control.FAILED, reason=str(error))
@@ -256,7 +254,3 @@ def main() -> int:
     )
     worker.run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

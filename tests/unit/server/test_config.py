@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from isotherm.server.config import BatchingConfig, LimitsConfig, SecurityConfig, ServerConfig
+from isotherm.server.config import (
+    BatchingConfig,
+    LimitsConfig,
+    SecurityConfig,
+    ServerConfig,
+    VettingConfig,
+)
 from isotherm.server.errors import ConfigError
 
 
@@ -39,6 +45,7 @@ def test_settings_survive_json():
             auth_token_file=Path("t"),
         ),
         limits=LimitsConfig(max_message_bytes=11, max_connections=12, keepalive_time_s=13.5),
+        vetting=VettingConfig(seconds=14, memory_mib=1500, domains=("com.microsoft",)),
         drain_delay_s=1.5,
         grace_s=2.5,
         max_connection_age_s=3.5,
@@ -144,3 +151,20 @@ def test_limits_below_zero_are_refused(name: str):
     """Zero is no limit; less is a mistake."""
     with pytest.raises(ConfigError, match=f"^{name} is -1, expected"):
         LimitsConfig(**{name: -1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seconds": 0.5}, "vetting_seconds is 0.5, expected 1 or more"),
+        ({"memory_mib": 16}, "vetting_memory_mib is 16, expected 256 or more"),
+        (
+            {"level": "strict", "domains": ("com.microsoft",)},
+            "vetting_domain needs vetting standard, which is strict",
+        ),
+    ],
+)
+def test_vetting_that_could_not_work_is_refused(settings: dict[str, Any], message: str):
+    """By the setting's name."""
+    with pytest.raises(ConfigError, match=message):
+        VettingConfig(**settings)

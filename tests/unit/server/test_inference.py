@@ -18,6 +18,7 @@ from isotherm.server.totals import ModelTotals, total
 from isotherm.server.transport.call import StatusCode
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import FakeCall, FakeLoop
 
 
@@ -31,7 +32,9 @@ class Service:
         (folder / "broken" / "1" / "model.onnx").touch()
         config = BatchingConfig(**batching)
         repository = Repository(folder, config)
-        loader = Loader(ServerConfig(repository=folder, provider="cpu", batching=config))
+        loader = Loader(
+            ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED, batching=config)
+        )
         self.loop = FakeLoop()
         self.block = Block.create([])
         self.service = InferenceService(repository, self.loop, self.block)

@@ -16,6 +16,7 @@ from isotherm.server.loader import Loader, Model
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, NON_FINITE_REFUSE, Contract, Interval
 from tests.support import models
+from tests.support.hostile import TRUSTED
 
 
 @pytest.fixture(name="load")
@@ -23,7 +24,10 @@ def _load(tmp_path: Path) -> Callable[[onnx.ModelProto], Model]:
     """Publish a model and load it."""
     loader = Loader(
         ServerConfig(
-            repository=tmp_path, provider="cpu", batching=BatchingConfig(max_batch_size=32)
+            repository=tmp_path,
+            provider="cpu",
+            batching=BatchingConfig(max_batch_size=32),
+            vetting=TRUSTED,
         )
     )
 
@@ -43,7 +47,9 @@ def _path(tmp_path: Path) -> Path:
 
 def load_file(path: Path) -> Model:
     """Load a file as it is."""
-    return Loader(ServerConfig(repository=path.parent, provider="cpu")).load("m", 1, path)
+    return Loader(ServerConfig(repository=path.parent, provider="cpu", vetting=TRUSTED)).load(
+        "m", 1, path
+    )
 
 
 def contracted(contract: Contract, model: onnx.ModelProto | None = None) -> onnx.ModelProto:

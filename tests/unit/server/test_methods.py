@@ -24,6 +24,7 @@ from isotherm.server.service.streaming import StreamingService
 from isotherm.server.transport.call import Stream, Unary
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import FakeLoop
 from tests.unit.server.serving import Name, Serving, serving
 
@@ -36,7 +37,7 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     folder: Path = tmp_path_factory.mktemp("models")
     models.publish(folder, "doubling", models.doubling())
     repository = Repository(folder)
-    list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
+    list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED))))
     inference = InferenceService(repository, FakeLoop(), Block.create([]))
     return methods(
         inference,

@@ -18,13 +18,14 @@ from isotherm.server.service.repository import RepositoryService
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import executed, succeeded
 
 
 def loaded(folder: Path, **batching: int) -> Repository:
     """Load a folder's models on the CPU."""
     repository = Repository(folder, BatchingConfig(**batching))
-    list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
+    list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED))))
     return repository
 
 

@@ -18,6 +18,7 @@ from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
 from isotherm.server.repository import Entry, Repository, version_folders
 from tests.support import models
+from tests.support.hostile import TRUSTED
 
 
 def put(folder: Path, *places: str) -> None:
@@ -31,7 +32,9 @@ def put(folder: Path, *places: str) -> None:
 def loaded(folder: Path) -> tuple[Repository, list[Entry]]:
     """Load a repository on the CPU."""
     repository = Repository(folder)
-    entries = list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu"))))
+    entries = list(
+        repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED)))
+    )
     return repository, entries
 
 

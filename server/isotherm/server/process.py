@@ -1,0 +1,32 @@
+"""A worker's process: what vets its models starts first, so that both import at the same time."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from isotherm.server.config import ServerConfig
+from isotherm.server.control import Line
+from isotherm.server.vetting.vetter import Vetter
+
+
+def main() -> int:
+    """Run a worker; the supervisor's line is the file descriptor in the first argument."""
+    line = Line.from_fd(int(sys.argv[1]))
+    # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    inbox = line.messages()
+    start = next(inbox, None)
+    if start is None:
+        return 1
+    config = ServerConfig.from_json(start["config"])
+    vetter = Vetter(config.vetting)
+    vetter.start()
+    # Here, since it imports gRPC and the model runtime.
+    from isotherm.server import worker
+
+    return worker.run(config, start, line, inbox, vetter)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

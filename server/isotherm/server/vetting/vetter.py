@@ -1,0 +1,111 @@
+"""The worker's end of vetting: asks the process that does it, and believes its verdict alone."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from isotherm.server.config import VettingConfig
+from isotherm.server.errors import LoadError
+from isotherm.server.vetting.messages import Request, Verdict
+
+# The process bounds each file itself; beyond that it is stuck. Its start is in there too.
+_PATIENCE_S: Final = 60.0
+_WALL_S_PER_CPU_S: Final = 4.0
+_MAX_VERDICT_BYTES: Final = 2 << 20
+
+
+class Vetter:
+    """Vets files in a process of its own, which starts with the first and ends with `close`."""
+
+    def __init__(self, config: VettingConfig) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether files are vetted at all."""
+        return self._config.level != "off"
+
+    def start(self) -> None:
+        """Start the process now, so that it is there when the first file is."""
+        if self.active and self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "isotherm.server.vetting"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                # It forks, so it may have one thread only.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+
+    def check(self, path: Path, sha256: str, max_batch_size: int) -> dict[str, str]:
+        """Raise LoadError unless the bytes with this digest were vetted and found good.
+
+        Returns the digests of the files beside it that its weights lie in, by their location.
+        """
+        if not self.active:
+            return {}
+        verdict = self._ask(path, max_batch_size)
+        if verdict.reason:
+            raise LoadError(verdict.reason)
+        if verdict.sha256 != sha256:
+            msg = "it changed while it was vetted"
+            raise LoadError(msg)
+        return verdict.external
+
+    def close(self) -> None:
+        """End the process; the next file starts another."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        # Between two files there is nothing to lose.
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _ask(self, path: Path, max_batch_size: int) -> Verdict:
+        config = self._config
+        request = Request(
+            path=str(path.absolute()),
+            level=config.level,
+            domains=list(config.domains),
+            max_batch_size=max_batch_size,
+            cpu_s=config.seconds,
+            memory_bytes=config.memory_mib << 20,
+        )
+        self.start()
+        try:
+            return Verdict.from_line(self._exchange(request.to_line()))
+        except (OSError, ValueError, TypeError) as error:
+            self.close()
+            msg = f"the process that vets it failed ({error}): it is not loaded"
+            raise LoadError(msg) from error
+
+    def _exchange(self, request: bytes) -> bytes:
+        process = self._process
+        assert process is not None  # noqa: S101  it was started
+        assert process.stdin is not None  # noqa: S101  it was started with pipes
+        assert process.stdout is not None  # noqa: S101
+        process.stdin.write(request)
+        deadline = time.monotonic() + _PATIENCE_S + _WALL_S_PER_CPU_S * self._config.seconds
+        answer = b""
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        while not answer.endswith(b"\n") and len(answer) < _MAX_VERDICT_BYTES:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                msg = "no verdict in time"
+                raise TimeoutError(msg)
+            chunk = os.read(process.stdout.fileno(), _MAX_VERDICT_BYTES)
+            if not chunk:
+                msg = "it ended"
+                raise BrokenPipeError(msg)
+            answer += chunk
+        return answer
