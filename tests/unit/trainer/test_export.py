@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +33,12 @@ def _graph(op: str, batch: str | int) -> onnx.ModelProto:
     node = helper.make_node(op, ["x"], ["y"], name="node_0")
     graph = helper.make_graph([node], "made", tensors[:1], tensors[1:])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def _exported(module: nn.Module) -> bytes:
+    return export.to_onnx(
+        module, name="made", features=1, input_name="x", output_names=["y"], properties={}
+    )
 
 
 def test_the_graph_scales_in_and_out_around_the_sequential(content: bytes) -> None:
@@ -79,6 +88,120 @@ def test_a_frozen_batch_axis_is_refused() -> None:
     """The sentence names the tensor and its size."""
     with pytest.raises(ExportError, match="axis 0 of 'x' is 2, expected the free axis 'batch'"):
         export.check(_graph("Tanh", 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "expected"),
+    [
+        (["batch"], TensorProto.FLOAT, r"'x' has the shape \['batch'\], expected \[batch, columns"),
+        ([], TensorProto.FLOAT, r"'x' has the shape \[\], expected \[batch, columns\]"),
+        (["rows", 1], TensorProto.FLOAT, "axis 0 of 'x' is 'rows'"),
+        (["batch", 1], TensorProto.DOUBLE, "'x' is DOUBLE, expected FLOAT"),
+    ],
+)
+def test_tensors_that_are_no_rows_of_numbers_are_refused(
+    shape: list[str | int], kind: int, expected: str
+) -> None:
+    """The sentence names the tensor and what it is."""
+    with pytest.raises(ExportError, match=expected):
+        export.check_tensor(helper.make_tensor_value_info("x", kind, shape))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    """In torch, and in the file: ONNX Runtime loads them, and answers NaN."""
+    linear = nn.Linear(1, 1)
+    with torch.no_grad():
+        linear.weight.fill_(value)
+    graph = _graph("Tanh", "batch")
+    graph.graph.initializer.append(helper.make_tensor("w", TensorProto.FLOAT, [1], [value]))
+
+    with pytest.raises(ExportError, match=r"weight '0\.weight' holds NaN or infinity"):
+        _exported(nn.Sequential(linear))
+    with pytest.raises(ExportError, match="weight 'w' holds NaN or infinity"):
+        export.check(graph)
+
+
+def test_weights_of_another_precision_are_refused() -> None:
+    """The graph computes in float32; who casts says so."""
+    with pytest.raises(ExportError, match=r"'0\.weight' is float64, .* call `\.float\(\)`"):
+        _exported(nn.Sequential(nn.Linear(1, 1)).double())
+
+
+def test_weights_in_another_file_are_refused() -> None:
+    """A version is one file, and published by one rename."""
+    graph = _graph("Tanh", "batch")
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    weight.data_location = TensorProto.EXTERNAL
+    graph.graph.initializer.append(weight)
+
+    with pytest.raises(ExportError, match="weight 'w' lies in another file"):
+        export.check(graph)
+
+
+class _Constant(nn.Module):
+    """Answers without looking at its rows, in one of the shapes that a slip gives."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.answer = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer * 2
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+def test_a_module_that_ignores_its_batch_is_refused(shape: tuple[int, ...]) -> None:
+    """Its answer has no row for each row."""
+    with pytest.raises(ExportError, match=r"'y' has the shape|axis 0 of 'y' is 2"):
+        _exported(_Constant(*shape))
+
+
+def test_a_module_that_answers_with_one_number_a_row_needs_a_column() -> None:
+    """[batch] is not [batch, 1]."""
+    with pytest.raises(ExportError, match=r"'y' has the shape \['batch'\]"):
+        _exported(nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)))
+
+
+def test_batch_statistics_are_folded_or_noted() -> None:
+    """After a Linear they become part of it; before one they stay, and are told of."""
+    folded = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    left = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+
+    notes = [[*export.notes(export.parse(_exported(module)))] for module in (folded, left)]
+
+    assert notes[0] == []
+    assert notes[1][0].startswith("1 BatchNormalization node is left")
+
+
+def test_no_second_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter's default puts weights beside the model."""
+    monkeypatch.chdir(tmp_path)
+
+    _exported(nn.Sequential(nn.Linear(1, 64)))
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_other_processes_make_the_same_bytes(tmp_path: Path) -> None:
+    """Two interpreters, in two folders, with other hash seeds; one moment, seed and table."""
+    processes = []
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        folder.mkdir()
+        command = [sys.executable, "-m", "isotherm.trainer", "thermometer", "--epochs", "20"]
+        processes.append(
+            subprocess.Popen(
+                [*command, "--model", "network", "--no-draw", "--log-every", "0"],
+                cwd=folder,
+                env=os.environ | {"PYTHONHASHSEED": number, "SOURCE_DATE_EPOCH": "86400"},
+                stdout=subprocess.DEVNULL,
+            )
+        )
+
+    assert [0, 0] == [process.wait(100) for process in processes]
+    first, second = (tmp_path / number / "models/thermometer/1/model.onnx" for number in "12")
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_graph_that_is_no_valid_onnx_is_refused() -> None:

@@ -62,13 +62,13 @@ def train(
     given: dict[str, object] = {
         "data.dataset": dataset,
         "data.file": data,
-        "data.features": _split(features),
-        "data.targets": _split(targets),
+        "data.features": split(features),
+        "data.targets": split(targets),
         "data.task": task,
         "network.layers": _split_layers(layers),
         "fit.epochs": epochs,
         "fit.learning_rate": learning_rate,
-        "fit.weight_decay": _split(weight_decay),
+        "fit.weight_decay": split(weight_decay),
         "fit.seed": seed,
         "fit.loss": loss,
         "fit.optimizer": optimizer,
@@ -86,7 +86,7 @@ def train(
         "draw": draw,
         "dpi": dpi,
     }
-    with _sentences():
+    with sentences():
         from isotherm.trainer.config import load
 
         if recipe is not None:
@@ -107,7 +107,7 @@ def _run(config: TrainConfig, log_every: int, *, summary: bool) -> None:
     if summary:
         typer.echo(lesson.summary(run.untrained(config)))
     with progress.watching(sys.stderr, log_every) as watch:
-        published = run.train(config, created_at=_now(), watch=watch, on_source=show)
+        published = run.train(config, created_at=now(), watch=watch, on_source=show)
     _tell(published, config)
 
 
@@ -128,7 +128,7 @@ def _follow(name: str, flags: dict[str, object], file: Path | None, *, summary: 
     if summary:
         for text in recipe.summaries():
             typer.echo(text)
-    published = recipe.train(config, created_at=_now(), echo=typer.echo)
+    published = recipe.train(config, created_at=now(), echo=typer.echo)
     _tell(published, config, recipe.draw)
 
 
@@ -148,7 +148,7 @@ def _tell(published: Published, config: TrainConfig, drawer: Drawer | None = Non
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
+def sentences() -> Iterator[None]:
     """Turn our errors into one sentence on stderr; 2 where the input was at fault, else 1."""
     try:
         yield
@@ -157,7 +157,8 @@ def _sentences() -> Iterator[None]:
         sys.exit(2 if isinstance(error, InputError) else 1)
 
 
-def _split(names: str | None) -> list[str] | None:
+def split(names: str | None) -> list[str] | None:
+    """Return the parts of `a, b, c`."""
     return [name.strip() for name in names.split(",")] if names is not None else None
 
 
@@ -169,7 +170,7 @@ def _split_layers(layers: str | None) -> list[str] | None:
     return [f"{part})" for part in parts if part]
 
 
-def _now() -> datetime:
+def now() -> datetime:
     """Return the time, or SOURCE_DATE_EPOCH, with which two runs give the same bytes."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:

@@ -28,7 +28,7 @@ RELATIVE_TOLERANCE: Final = 1e-5
 
 _GOLDEN_NUMBERS: Final = 8192
 
-_PACKAGES: Final = ("isotherm", "numpy", "onnx", "onnxscript", "torch")
+PACKAGES: Final = ("isotherm", "numpy", "onnx", "onnxscript", "torch")
 
 
 def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Contract:
@@ -37,13 +37,56 @@ def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Co
     return v1.Contract(
         schema_version=SCHEMA_VERSION,
         model_name=config.name,
-        features=[_feature(*pair) for pair in zip(table.features, table.x.T, strict=True)],
-        targets=_targets(table),
+        features=features(table),
+        targets=targets(table),
         tensors=v1.Tensors(input=INPUT, **dict(zip(_OUTPUTS, fitted.served.outputs, strict=False))),
         non_finite=v1.NON_FINITE_REFUSE,
-        golden=_golden(fitted, config.fit.seed),
+        golden=_golden_of(fitted, config.fit.seed),
         interval=None if fitted.classes else _interval(fitted),
         provenance=_provenance(fitted, config, created_at),
+    )
+
+
+def features(table: Table) -> list[v1.Feature]:
+    """Describe the columns in."""
+    return [_feature(*pair) for pair in zip(table.features, table.x.T, strict=True)]
+
+
+def targets(table: Table) -> list[v1.Target]:
+    """Describe the columns out."""
+    return [*_targets(table)]
+
+
+def golden(inputs: Floats, outputs: Floats, spread: float) -> v1.Golden:
+    """Return rows whose answers are known.
+
+    Args:
+        inputs: shape (rows, features).
+        outputs: shape (rows, columns).
+        spread: what the prediction's columns differ by, in their unit.
+    """
+    return v1.Golden(
+        rows=len(inputs),
+        inputs=inputs.ravel().tolist(),
+        outputs=outputs.ravel().tolist(),
+        absolute_tolerance=RELATIVE_TOLERANCE * spread,
+        relative_tolerance=RELATIVE_TOLERANCE,
+    )
+
+
+def origin(
+    table: Table, *, seed: int, created_at: datetime, packages: Iterable[str] = PACKAGES
+) -> v1.Provenance:
+    """Say from which rows a model's description was made, when, and by what; no leaderboard."""
+    versions = {"python": platform.python_version()}
+    versions |= {package: metadata.version(package) for package in packages}
+    return v1.Provenance(
+        data_sha256=table.sha256,
+        rows=table.rows,
+        seed=seed,
+        created_at=created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        git_commit=_git_commit(),
+        package_versions=versions,
     )
 
 
@@ -73,15 +116,9 @@ def golden_inputs(x: Floats, seed: int) -> Floats:
     return levels.astype(np.float32).astype(np.float64)
 
 
-def _golden(fitted: Fitted, seed: int) -> v1.Golden:
+def _golden_of(fitted: Fitted, seed: int) -> v1.Golden:
     inputs = golden_inputs(fitted.table.x, seed)
-    return v1.Golden(
-        rows=len(inputs),
-        inputs=inputs.ravel().tolist(),
-        outputs=fitted.served.answers(inputs).ravel().tolist(),
-        absolute_tolerance=RELATIVE_TOLERANCE * _spread(fitted),
-        relative_tolerance=RELATIVE_TOLERANCE,
-    )
+    return golden(inputs, fitted.served.answers(inputs), _spread(fitted))
 
 
 def _spread(fitted: Fitted) -> float:
@@ -147,18 +184,10 @@ def deciles(values: Floats) -> v1.Histogram:
 
 
 def _provenance(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Provenance:
-    versions = {"python": platform.python_version()}
-    versions |= {package: metadata.version(package) for package in _PACKAGES}
-    return v1.Provenance(
-        data_sha256=fitted.table.sha256,
-        rows=fitted.table.rows,
-        seed=config.fit.seed,
-        created_at=created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        git_commit=_git_commit(),
-        package_versions=versions,
-        leaderboard=_leaderboard(fitted),
-        error_metric=fitted.leaderboard.metric,
-    )
+    provenance = origin(fitted.table, seed=config.fit.seed, created_at=created_at)
+    provenance.leaderboard.extend(_leaderboard(fitted))
+    provenance.error_metric = fitted.leaderboard.metric
+    return provenance
 
 
 def _leaderboard(fitted: Fitted) -> Iterable[v1.Candidate]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Final
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -19,6 +20,8 @@ BATCH: Final = "batch"
 
 # Two rows: an axis of length one could be taken for a constant.
 _EXAMPLE_ROWS: Final = 2
+
+_RANK: Final = 2
 
 
 def to_onnx(
@@ -43,8 +46,9 @@ def to_onnx(
     Raises:
         ExportError: torch cannot express the module, or the graph fails `check`.
     """
+    check_weights(module)
     model = _traced(module, features, input_name, output_names)
-    _strip(model)
+    strip(model)
     model.producer_name, model.producer_version = "isotherm", metadata.version("isotherm")
     model.graph.name = name
     onnx.helper.set_model_props(model, dict(sorted(properties.items())))
@@ -52,23 +56,93 @@ def to_onnx(
     return model.SerializeToString(deterministic=True)
 
 
-def check(model: onnx.ModelProto) -> None:
-    """Raise ExportError unless the graph is valid, free of Dropout, and takes any batch size."""
-    for tensor in (*model.graph.input, *model.graph.output):
-        axis = tensor.type.tensor_type.shape.dim[0]
-        if axis.dim_param != BATCH:
-            found = axis.dim_param or axis.dim_value
-            msg = f"axis 0 of '{tensor.name}' is {found!r}, expected the free axis '{BATCH}'"
+def check_weights(module: nn.Module) -> None:
+    """Raise ExportError unless all floating weights are finite and 32 bits wide."""
+    named = (*module.named_parameters(), *module.named_buffers())
+    for name, value in named:
+        if not value.is_floating_point():
+            continue
+        if value.dtype != torch.float32:
+            found = str(value.dtype).removeprefix("torch.")
+            msg = f"weight '{name}' is {found}, the graph computes in float32; call `.float()`"
             raise ExportError(msg)
+        if not value.isfinite().all():
+            msg = f"weight '{name}' holds NaN or infinity; train again with a lower learning rate"
+            raise ExportError(msg)
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Raise ExportError unless the graph is valid, self-contained, and maps rows to rows.
+
+    One input [batch, features] of float32, outputs [batch, columns], the first axis free; finite
+    weights inside the file; no Dropout.
+    """
+    for tensor in (*model.graph.input, *model.graph.output):
+        check_tensor(tensor)
+    check_graph(model)
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Raise ExportError unless the graph is valid and self-contained, without Dropout or NaN."""
     for node in model.graph.node:
         if node.op_type == "Dropout":
             msg = f"node '{node.name}' is a Dropout: the model must be exported after `.eval()`"
             raise ExportError(msg)
+    for weight in model.graph.initializer:
+        _check_weight(weight)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         msg = f"the exported graph is not valid ONNX: {error}"
         raise ExportError(msg) from error
+
+
+def parse(content: bytes) -> onnx.ModelProto:
+    """Return the model of a file."""
+    return onnx.load_model_from_string(content)
+
+
+def notes(model: onnx.ModelProto) -> Iterator[str]:
+    """Yield what whoever serves the graph may want to know of it."""
+    left = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
+    if left:
+        nodes = "BatchNormalization node is" if left == 1 else "BatchNormalization nodes are"
+        yield (
+            f"{left} {nodes} left, which does not follow a Linear layer and could not be folded "
+            "into it; on CUDA it may need cuDNN"
+        )
+
+
+def check_tensor(tensor: onnx.ValueInfoProto) -> None:
+    """Raise ExportError unless an input or output is float32 of shape [batch, columns]."""
+    kind = tensor.type.tensor_type
+    if len(kind.shape.dim) != _RANK:
+        shape = [axis.dim_param or axis.dim_value for axis in kind.shape.dim]
+        msg = f"'{tensor.name}' has the shape {shape}, expected [{BATCH}, columns]"
+        raise ExportError(msg)
+    axis = kind.shape.dim[0]
+    if axis.dim_param != BATCH:
+        found = axis.dim_param or axis.dim_value
+        msg = (
+            f"axis 0 of '{tensor.name}' is {found!r}, expected the free axis '{BATCH}': "
+            "a row out for each row in"
+        )
+        raise ExportError(msg)
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        found = onnx.TensorProto.DataType.Name(kind.elem_type)
+        msg = f"'{tensor.name}' is {found}, expected FLOAT (32 bits)"
+        raise ExportError(msg)
+
+
+def _check_weight(weight: onnx.TensorProto) -> None:
+    if weight.data_location == onnx.TensorProto.EXTERNAL:
+        msg = f"weight '{weight.name}' lies in another file; a served model is one file"
+        raise ExportError(msg)
+    values = onnx.numpy_helper.to_array(weight)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        # ONNX Runtime would load it, and answer NaN.
+        msg = f"weight '{weight.name}' holds NaN or infinity, and so would every answer"
+        raise ExportError(msg)
 
 
 def _traced(
@@ -101,7 +175,7 @@ def _traced(
     return program.model_proto
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Drop what the exporter notes in metadata: source paths of this machine, and code."""
     graph = model.graph
     noted = (model, graph, *graph.node, *graph.value_info, *graph.initializer)

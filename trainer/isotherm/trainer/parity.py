@@ -53,23 +53,24 @@ def check(
     Raises:
         ParityError: an element differs by more than `absolute + relative * |torch's answer|`.
     """
-    session = _session(content)
-    names = [output.name for output in session.get_outputs()]
-    input_name = session.get_inputs()[0].name
+    runner = session(content)
+    names = [output.name for output in runner.get_outputs()]
+    input_name = runner.get_inputs()[0].name
     largest = 0.0
     for batch in batches:
         x = batch.astype(np.float32)
         with torch.inference_mode():
             expected = module(torch.from_numpy(x))
         for name, ours, theirs in zip(
-            names, expected, session.run(names, {input_name: x}), strict=True
+            names, expected, runner.run(names, {input_name: x}), strict=True
         ):
             difference = _largest(ours.numpy(), theirs, absolute, relative, f"'{name}'")
             largest = max(largest, difference)
     return largest
 
 
-def _session(content: bytes) -> Any:
+def session(content: bytes) -> Any:
+    """Return a session of ONNX Runtime that runs the file on the CPU."""
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     # One row at a time: a thread pool would cost more than the model.

@@ -11,10 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from torch import nn
 
-from isotherm.trainer import contract, data, estimator, export, model, networks, parity, publish
+from isotherm.trainer import (
+    contract,
+    data,
+    estimator,
+    export,
+    model,
+    networks,
+    parity,
+    probes,
+    publish,
+)
 from isotherm.trainer import objective as objectives
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
@@ -22,6 +31,7 @@ from isotherm.trainer.errors import ExportError, RepositoryError
 from isotherm.trainer.features import Classifier, Scaling
 from isotherm.trainer.progress import Watch
 from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
+from isotherm.v1.contract_pb2 import Golden
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +40,6 @@ Drawer = Callable[[estimator.Fitted, Path, int], list[Path]]
 
 # The recipe, so that a model file says how it was made. It names no file and no folder.
 TRAINING_KEY: Final = "isotherm.training"
-
-# Of the table, spread over it, on which torch and ONNX Runtime are compared.
-_PARITY_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -143,16 +150,18 @@ def build(
             TRAINING_KEY: json.dumps(recipe(fitted.table, config), sort_keys=True),
         },
     )
-    table_x = fitted.table.x
-    rows = np.linspace(0, len(table_x) - 1, min(len(table_x), _PARITY_ROWS), dtype=np.int64)
-    difference = parity.check(
-        content,
-        fitted.served,
-        [table_x[:1], table_x[rows], contract.golden_inputs(table_x, config.fit.seed)],
-        absolute=described.golden.absolute_tolerance,
-        relative=described.golden.relative_tolerance,
+    return content, _verify(content, fitted, described.golden, config.fit.seed)
+
+
+def _verify(content: bytes, fitted: estimator.Fitted, golden: Golden, seed: int) -> float:
+    """Compare torch and ONNX Runtime, near the table and far from it; return the difference."""
+    absolute, relative = golden.absolute_tolerance, golden.relative_tolerance
+    served, x = fitted.served, fitted.table.x
+    probes.check_independent(served.answers, x, absolute=absolute, relative=relative)
+    parity.check(
+        content, served, [probes.far(x)], absolute=probes.FAR * absolute, relative=relative
     )
-    return content, difference
+    return parity.check(content, served, probes.near(x, seed), absolute=absolute, relative=relative)
 
 
 def untrained(config: TrainConfig) -> nn.Sequential:

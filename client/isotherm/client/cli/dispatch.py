@@ -66,6 +66,12 @@ _KNOWN: Final = (
         packages=("torch", "onnx", "onnxscript"),
     ),
     Command(
+        name="export",
+        summary="Give a contract to a model that was trained elsewhere, and publish it.",
+        extra="trainer",
+        packages=("torch", "onnx", "onnxscript"),
+    ),
+    Command(
         name="serve",
         summary="Serve a repository of models over gRPC.",
         extra="server",
