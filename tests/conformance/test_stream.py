@@ -9,11 +9,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support.rpc import infer_request, outputs_of
-from tests.support.server import Server, serving
+from tests.support.server import serving
 
 
 def stream(channel: grpc.Channel, requests: Iterator[Any], timeout: float = 20) -> Any:
@@ -108,21 +107,3 @@ def test_a_stopping_server_answers_what_is_due_and_ends_the_stream(
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert status == 0
-
-
-def test_triton_s_streaming_client(server: Server) -> None:
-    """`start_stream` and `async_stream_infer`, errors among the answers."""
-    answers: queue.Queue[Any] = queue.Queue()
-    with triton.InferenceServerClient(server.address) as client:
-        client.start_stream(lambda result, error: answers.put((result, error)))
-        for model in ("doubling", "nobody", "doubling"):
-            tensor = triton.InferInput("x", [1, 1], "FP32")
-            tensor.set_data_from_numpy(np.ones((1, 1), np.float32))
-            client.async_stream_infer(model, [tensor])
-        got = [answers.get(timeout=10) for _ in range(3)]
-        client.stop_stream()
-
-    assert 1 == sum(error is not None for _, error in got)
-    for result, error in got:
-        if error is None:
-            np.testing.assert_array_equal([[2.0]], result.as_numpy("y"))

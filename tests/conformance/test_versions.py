@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.environments import environment, pip, run
 
-TEST_TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout")
+TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout")
 OLDEST = (
     "grpcio==1.71.2",
     "grpcio-health-checking==1.71.2",

@@ -92,7 +92,12 @@ def command(repository: Path | str, *flags: str) -> list[str]:
 
 @contextmanager
 def serving(repository: Path | str, *flags: str, wait: bool = True) -> Iterator[Server]:
-    """Run a server until the block ends; with `wait`, from the moment it is ready."""
+    """Run a server until the block ends; with `wait`, from the moment it is ready.
+
+    Models made by a test are trusted, unless its flags say otherwise: vetting them costs half a
+    second a start, and has tests of its own.
+    """
+    flags = flags if "--vetting" in flags else ("--vetting", "off", *flags)
     ports = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 from collections.abc import Iterator
 
 import numpy as np
@@ -89,8 +90,6 @@ def test_an_error_has_triton_s_status_and_text(client: triton.InferenceServerCli
 
 def test_callbacks(client: triton.InferenceServerClient) -> None:
     """`async_infer` answers through a callback."""
-    import queue
-
     answers: queue.Queue = queue.Queue()
     client.async_infer(
         "simple",
@@ -113,3 +112,21 @@ async def test_the_aio_client(server: Server) -> None:
 
     for result in results:
         np.testing.assert_array_equal(A + B, result.as_numpy("OUTPUT0"))
+
+
+def test_triton_s_streaming_client(server: Server) -> None:
+    """`start_stream` and `async_stream_infer`, errors among the answers."""
+    answers: queue.Queue = queue.Queue()
+    with triton.InferenceServerClient(server.address) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for model in ("doubling", "nobody", "doubling"):
+            tensor = triton.InferInput("x", [1, 1], "FP32")
+            tensor.set_data_from_numpy(np.ones((1, 1), np.float32))
+            client.async_stream_infer(model, [tensor])
+        got = [answers.get(timeout=10) for _ in range(3)]
+        client.stop_stream()
+
+    assert 1 == sum(error is not None for _, error in got)
+    for result, error in got:
+        if error is None:
+            np.testing.assert_array_equal([[2.0]], result.as_numpy("y"))
