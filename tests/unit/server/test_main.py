@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from isotherm.server import flags
 from isotherm.server.__main__ import app
+from isotherm.server.config import LimitsConfig
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -56,3 +61,19 @@ def test_every_flag_can_be_set_by_the_environment():
 
     assert options == {name: f"ISOTHERM_{(name or '').upper()}" for name in options}
     assert len(options) > 10
+
+
+def test_the_security_page_names_every_flag_of_its_own():
+    """And the defaults as they are."""
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    names = {"--" + re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower() for name in _flags()}
+
+    assert len(names) > 10
+    assert {name for name in names if name not in page} == set()
+    limits = LimitsConfig()
+    assert f"| {limits.max_connection_idle_s:g} s |" in page
+    assert f"| {limits.keepalive_time_s:g} s, {limits.keepalive_timeout_s:g} s |" in page
+
+
+def _flags() -> list[str]:
+    return [name for name in vars(flags) if name[0].isupper() and name not in {"Annotated", "Path"}]
