@@ -15,6 +15,9 @@ from isotherm.client import Client
 from tests.lesson.page import DOCS, PAGES
 from tests.support.server import Server, serving
 
+# The recipe runs before the first test.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(name="seed_server", scope="module")
 def _seed_server(folder: Path, printed: str) -> Iterator[Server]:

@@ -11,6 +11,9 @@ from tests.lesson import page
 from tests.lesson.page import DOCS, PAGES, Step
 from tests.lesson.printouts import difference
 
+# All blocks run before the first test.
+pytestmark = pytest.mark.timeout(600)
+
 # Other processors and versions round differently, and five thousand epochs pass it on.
 RELATIVE = 0.05
 

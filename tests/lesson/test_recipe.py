@@ -17,6 +17,9 @@ from isotherm.v1.contract_pb2 import Contract
 from tests.lesson.command import train
 from tests.lesson.printouts import difference, golden
 
+# The recipe runs before the first test.
+pytestmark = pytest.mark.timeout(600)
+
 READINGS = np.array([[35.7], [56.3]], dtype=np.float32)
 
 
@@ -126,6 +129,8 @@ def test_the_line_that_can_be_asked_for_is_the_one_that_was_trained() -> None:
         (("thermometer", "--recipe", "seed", "--layers", "Linear(1, 1)"), "sets --layers by"),
         (("thermometer", "--recipe", "seed", "--learning-rate", "1"), "sets --learning-rate by"),
         (("thermometer", "--recipe", "seed", "--model", "forest"), "model"),
+        (("thermometer", "--recipe", "seed", "--model", "prior"), "it has mean, line, network"),
+        (("thermometer", "--recipe", "seed", "--optimizer", "adam"), "sets --optimizer by"),
     ],
 )
 def test_what_contradicts_the_recipe_is_refused(

@@ -87,6 +87,7 @@ def settings(name: str, flags: Mapping[str, object]) -> dict[str, object]:
     return {
         **flags,
         "network.layers": seed_layers(features=1, targets=1),
+        "fit.optimizer": "sgd",
         "fit.epochs": lesson.NETWORK_EPOCHS,
         "fit.learning_rate": lesson.NETWORK_RATE,
         "fit.weight_decay": 0.0,
