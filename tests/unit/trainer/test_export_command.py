@@ -38,9 +38,11 @@ def test_a_module_and_its_weights_become_a_version(inside: Path) -> None:
     )
 
     assert (code, err) == (0, "")
-    sample, parity, published = out.splitlines()
+    sample, parity, page, card, published = out.splitlines()
     assert sample.startswith("on the 5 rows of the sample: RMSE of price ")
     assert parity.startswith("parity: ONNX Runtime is within ")
+    assert page == "report plots/house-1/report.html"
+    assert "trained elsewhere" in (inside / card.removeprefix("report ")).read_text()
     assert published == "published models/house/1/model.onnx"
     assert (inside / "models/house/1/model.onnx").exists()
 
@@ -60,9 +62,10 @@ def test_the_same_time_gives_the_same_file(inside: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
 
     for _ in range(2):
-        _export("villa.py:net", *COLUMNS, "--state-dict", "weights.pt")
+        _export("villa.py:net", *COLUMNS, "--state-dict", "weights.pt", "--no-draw")
 
     first, second = (inside / f"models/house/{number}/model.onnx" for number in (1, 2))
+    assert not (inside / "plots").exists()
     assert first.read_bytes() == second.read_bytes()
 
 

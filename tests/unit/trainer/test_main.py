@@ -16,6 +16,8 @@ from isotherm.trainer.config import FitConfig, load
 
 QUICK = ("--epochs", "5", "--no-draw", "--log-every", "0")
 
+PICTURES = ("loss", "fit-line", "fit-network", "leaderboard", "predicted", "residuals")
+
 
 @pytest.fixture(name="inside", autouse=True)
 def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -94,8 +96,10 @@ def test_pictures_are_drawn_and_named(inside: Path) -> None:
     )
 
     named = re.findall("^plot (.*)$", out, flags=re.MULTILINE)
-    assert named == [f"pictures/{name}.png" for name in ("loss", "fit-line", "fit-network")]
-    assert all((inside / name).exists() for name in named)
+    assert named == [f"pictures/{name}.png" for name in PICTURES]
+    reports = re.findall("^report (.*)$", out, flags=re.MULTILINE)
+    assert reports == ["pictures/report.html", "pictures/MODEL_CARD.md"]
+    assert all((inside / name).exists() for name in (*named, *reports))
 
 
 def test_pictures_stay_out_of_a_repository_that_is_the_working_directory(

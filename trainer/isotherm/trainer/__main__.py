@@ -142,6 +142,8 @@ def _tell(published: Published, config: TrainConfig, drawer: Drawer | None = Non
     try:
         for path in run.draw(published, config, drawer) if config.draw else []:
             typer.echo(f"plot {path}")
+        for path in run.describe(published, config) if config.draw else []:
+            typer.echo(f"report {path}")
     finally:
         # The last line is for scripts, and true whatever became of the pictures.
         typer.echo(f"published {published.path}")

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from isotherm.trainer.errors import ExportError
+from isotherm.v1.contract import METADATA_KEY, loads
+from isotherm.v1.contract_pb2 import Contract
 
 BATCH: Final = "batch"
 
@@ -100,6 +102,12 @@ def check_graph(model: onnx.ModelProto) -> None:
 def parse(content: bytes) -> onnx.ModelProto:
     """Return the model of a file."""
     return onnx.load_model_from_string(content)
+
+
+def contract_of(content: bytes) -> Contract:
+    """Return the contract of a file that has one."""
+    properties = {entry.key: entry.value for entry in parse(content).metadata_props}
+    return loads(properties[METADATA_KEY])
 
 
 def notes(model: onnx.ModelProto) -> Iterator[str]:

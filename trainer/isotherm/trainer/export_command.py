@@ -10,10 +10,11 @@ import typer
 
 from isotherm.trainer import export_flags as flags
 from isotherm.trainer.__main__ import now, sentences, split
-from isotherm.trainer.errors import ConfigError, LayerError
+from isotherm.trainer.errors import ConfigError, LayerError, RepositoryError
 
 # The packages behind these take seconds to import: `--help` and a mistyped flag need not wait.
 if TYPE_CHECKING:
+    from isotherm.trainer.config import TrainConfig
     from isotherm.trainer.data import Table
     from isotherm.trainer.foreign import Foreign, Request
 
@@ -34,6 +35,8 @@ def export(
     output: flags.Output = "",
     name: flags.Name = None,
     repository: flags.Repository = Path("models"),
+    plots: flags.Plots = None,
+    draw: flags.Draw = True,
     seed: flags.Seed = 0,
 ) -> None:
     """Describe a model that was trained elsewhere by a sample of its rows, verify and publish it.
@@ -49,6 +52,8 @@ def export(
             "data.task": task,
             "repository": repository,
             "name": name,
+            "plots": plots,
+            "draw": draw,
             "fit.seed": seed,
         }
         _publish(model, settings, state_dict=state_dict, head=head, output=output)
@@ -82,12 +87,31 @@ def _publish(
     for note in model.notes:
         typer.echo(f"note: {note}")
     typer.echo(foreign.score(model))
-    if model.parity is None:
-        typer.echo(f"parity: not measured, there is no torch module; {model.golden_by} agrees")
-    else:
-        typer.echo(f"parity: ONNX Runtime is within {model.parity:.1e} of torch")
+    typer.echo(f"parity: {foreign.proof(model)}")
     path = publish.publish(model.content, config.repository, config.name)
-    typer.echo(f"published {path}")
+    try:
+        for written in _report(model, config, path) if config.draw else []:
+            typer.echo(f"report {written}")
+    finally:
+        # The last line is for scripts, and true whatever became of the report.
+        typer.echo(f"published {path}")
+
+
+def _report(model: Foreign, config: TrainConfig, path: Path) -> list[Path]:
+    from isotherm.trainer import account, foreign, run
+
+    told = account.Account(
+        path=path,
+        contract=model.contract,
+        findings=account.of_foreign(model),
+        parity=f"Parity: {foreign.proof(model)}.",
+    )
+    folder = run.beside(config, path)
+    try:
+        return account.write(told, folder)
+    except OSError as error:
+        msg = f"cannot write the report to '{folder}': {error.strerror}; choose another --plots"
+        raise RepositoryError(msg) from error
 
 
 def _described(source: str, table: Table, request: Request, state_dict: Path | None) -> Foreign:

@@ -80,3 +80,15 @@ Repository = Annotated[
     typer.Option(help="Where <name>/<version>/model.onnx appears.", rich_help_panel=_OUTPUT),
 ]
 Seed = Annotated[int, typer.Option(help="Of the made rows.", rich_help_panel=_OUTPUT)]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the report.",
+        show_default="plots/<name>-<version> beside the repository",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Draw = Annotated[
+    bool,
+    typer.Option("--draw/--no-draw", help="Write a report.", rich_help_panel=_OUTPUT),
+]

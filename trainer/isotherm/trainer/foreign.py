@@ -166,6 +166,13 @@ def properties(described: v1.Contract, golden_by: str, notes: Sequence[str]) -> 
     return {METADATA_KEY: text, EXPORT_KEY: json.dumps(origin, sort_keys=True)}
 
 
+def proof(model: Foreign) -> str:
+    """Say how the file was verified."""
+    if model.parity is None:
+        return f"not measured, there is no torch module; {model.golden_by} agrees with itself"
+    return f"ONNX Runtime is within {model.parity:.1e} of torch"
+
+
 def score(model: Foreign) -> str:
     """Say how the model does on the sample; columns in a wrong order show here."""
     table = model.table

@@ -1,41 +1,62 @@
-"""The pictures: readings and curve as the seed draws them, and the losses over the epochs."""
+"""The pictures of a fit: which there are, and the seed's own of readings and curve."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from isotherm.trainer.data import Column, Floats, Table
+from isotherm.trainer import canvas, charts
+from isotherm.trainer.columns import Floats
+from isotherm.trainer.data import Column, Table
+from isotherm.trainer.document import Picture
 from isotherm.trainer.estimator import Fitted, serve
-from isotherm.trainer.loop import History
-
-Draw = Callable[[Axes], None]
 
 _UNITS: Final = MappingProxyType({"degC": "Celsius", "degF": "Fahrenheit"})
 
+# The seed's resolution is for its own picture; at six times the size of a screen, the others would
+# only take longer.
+_CHART_DPI: Final = 200
+_TARGETS: Final = 4
+
+
+def pictures(fitted: Fitted) -> Iterator[Picture]:
+    """Yield the pictures that this fit has.
+
+    The fit itself is drawn for tables with one feature and one number: for the chosen model, and
+    for the network where that was not chosen.
+    """
+    board = fitted.leaderboard
+    yield Picture(
+        name="loss",
+        caption=f"Losses of the {board.candidates[-1].name} over the epochs.",
+        draw=partial(charts.losses, fitted=fitted),
+    )
+    yield from _fits(fitted)
+    yield Picture(
+        name="leaderboard",
+        caption=f"The models that were compared ({board.method}); bars are standard errors, * is "
+        "served.",
+        draw=partial(charts.leaderboard, fitted=fitted),
+    )
+    yield from _of_labels(fitted) if fitted.classes else _of_numbers(fitted)
+
 
 def draw(fitted: Fitted, folder: Path, dpi: int) -> list[Path]:
-    """Write the pictures as PNG into `folder` and return their paths.
-
-    The fit is drawn for tables with one feature and one target: for the chosen model, and for the
-    network where that was not chosen.
-    """
-    table, board = fitted.table, fitted.leaderboard
+    """Write the pictures as PNG and SVG into `folder`; return the paths of the PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures: dict[str, Draw] = {"loss": lambda axes: draw_losses(axes, board.history)}
-    if table.x.shape[1] == table.y.shape[1] == 1:
-        for candidate in board.candidates:
-            if candidate is board.chosen or candidate.name == "network":
-                served = serve(table, candidate, fitted.half_width)
-                pictures[f"fit-{candidate.name}"] = _fit_drawer(table, served.answers)
-    return [_save(draw_on, folder / f"{name}.png", dpi) for name, draw_on in pictures.items()]
+    paths = []
+    for picture in pictures(fitted):
+        sharp = dpi if picture.name.startswith("fit-") else min(dpi, _CHART_DPI)
+        paths.append(canvas.save(picture.draw, folder, picture.name, sharp))
+    return paths
 
 
 def draw_fit(axes: Axes, table: Table, predict: Callable[[Floats], Floats]) -> None:
@@ -46,17 +67,6 @@ def draw_fit(axes: Axes, table: Table, predict: Callable[[Floats], Floats]) -> N
     axes.plot(table.x[:, 0], table.y[:, 0], "o")
     axes.plot(grid[:, 0], predict(grid)[:, 0], "c-")
     axes.plot(table.x[:, 0], predict(table.x)[:, 0], "kx")
-
-
-def draw_losses(axes: Axes, history: History) -> None:
-    """Draw both losses over the epochs, on a logarithmic scale."""
-    epochs = range(1, len(history.training) + 1)
-    axes.set_xlabel("Epoch")
-    axes.set_ylabel("Mean squared error, standardised")
-    axes.set_yscale("log")
-    axes.plot(epochs, history.training, label="training (all rows)")
-    axes.plot(epochs, history.validation, label="validation (rows left out)")
-    axes.legend()
 
 
 def curve_grid(values: Floats) -> Floats:
@@ -70,16 +80,54 @@ def curve_grid(values: Floats) -> Floats:
     return np.arange(10 * first, 10 * last, dtype=np.float64) * (step / 10)
 
 
-def _fit_drawer(table: Table, predict: Callable[[Floats], Floats]) -> Draw:
-    return lambda axes: draw_fit(axes, table, predict)
+def _fits(fitted: Fitted) -> Iterator[Picture]:
+    table, board = fitted.table, fitted.leaderboard
+    if fitted.classes or not table.x.shape[1] == table.y.shape[1] == 1:
+        return
+    for candidate in board.candidates:
+        if candidate is board.chosen or candidate.name == "network":
+            chosen = candidate is board.chosen
+            served = fitted.served if chosen else serve(table, candidate, fitted.half_width)
+            yield Picture(
+                name=f"fit-{_file_name(candidate.name)}",
+                caption=f"The {candidate.name}: readings (o), its curve, and its answers to the "
+                "readings (x).",
+                draw=partial(draw_fit, table=table, predict=served.answers),
+            )
 
 
-def _save(draw_on: Draw, path: Path, dpi: int) -> Path:
-    # A figure of its own, without pyplot: no global state, and no display is looked for.
-    figure = Figure(dpi=dpi)
-    draw_on(figure.add_subplot())
-    figure.savefig(path, dpi=dpi)
-    return path
+def _of_numbers(fitted: Fitted) -> Iterator[Picture]:
+    targets = fitted.table.targets[:_TARGETS]
+    for index, target in enumerate(targets):
+        suffix = f"-{index + 1}" if len(targets) > 1 else ""
+        yield Picture(
+            name=f"predicted{suffix}",
+            caption=f"Predicted against actual {target.name}; each row was left out of the fit "
+            "that predicts it.",
+            draw=partial(charts.predicted, fitted=fitted, target=index),
+        )
+        yield Picture(
+            name=f"residuals{suffix}",
+            caption=f"What the predictions of {target.name} miss by; the band is the interval.",
+            draw=partial(charts.residuals, fitted=fitted, target=index),
+        )
+
+
+def _of_labels(fitted: Fitted) -> Iterator[Picture]:
+    yield Picture(
+        name="confusion",
+        caption="Rows by their class and by the class that was predicted while they were left out.",
+        draw=partial(charts.confusion, fitted=fitted),
+    )
+    yield Picture(
+        name="calibration",
+        caption="Whether probabilities mean what they say.",
+        draw=partial(charts.calibration, fitted=fitted),
+    )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")
 
 
 def _label(column: Column) -> str:

@@ -14,6 +14,8 @@ from isotherm.trainer.estimator import Fitted
 from isotherm.trainer.objective import RMSE
 from isotherm.trainer.select import STANDARD_ERRORS, Comparison, Leaderboard
 
+HELP: Final = "What would help: "
+
 _NAME: Final = "model"
 
 
@@ -84,7 +86,7 @@ def sentences(fitted: Fitted) -> Iterator[str]:
         yield interval(fitted)
         yield coverage(fitted)
     for remedy in remedies.of(fitted):
-        yield f"What would help: {remedy.name}: {remedy.text}."
+        yield f"{HELP}{remedy.name}: {remedy.text}."
 
 
 def interval(fitted: Fitted) -> str:

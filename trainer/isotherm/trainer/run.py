@@ -184,6 +184,25 @@ def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
     return resolved
 
 
+def describe(published: Published, config: TrainConfig) -> list[Path]:
+    """Write the report and the model card of a run beside its pictures; return their paths."""
+    from isotherm.trainer import account, plots
+
+    told = account.Account(
+        path=published.path,
+        contract=export.contract_of(published.path.read_bytes()),
+        findings=account.of_fit(published.fitted),
+        parity=f"ONNX Runtime answers within {published.parity:.1e} of torch.",
+        pictures=tuple(plots.pictures(published.fitted)),
+    )
+    folder = beside(config, published.path)
+    try:
+        return account.write(told, folder)
+    except OSError as error:
+        msg = f"cannot write the report to '{folder}': {error.strerror}; choose another --plots"
+        raise RepositoryError(msg) from error
+
+
 def draw(published: Published, config: TrainConfig, drawer: Drawer | None = None) -> list[Path]:
     """Draw the pictures of a run, or those of another `drawer`; return their paths."""
     if drawer is None:
@@ -191,7 +210,7 @@ def draw(published: Published, config: TrainConfig, drawer: Drawer | None = None
         from isotherm.trainer import plots
 
         drawer = plots.draw
-    folder = config.plots or _beside(config.repository, published.path)
+    folder = beside(config, published.path)
     try:
         return drawer(published.fitted, folder, config.dpi)
     except OSError as error:
@@ -199,9 +218,11 @@ def draw(published: Published, config: TrainConfig, drawer: Drawer | None = None
         raise RepositoryError(msg) from error
 
 
-def _beside(repository: Path, path: Path) -> Path:
+def beside(config: TrainConfig, path: Path) -> Path:
     """Return where a version's pictures go: inside the repository they would pass for a model."""
+    if config.plots:
+        return config.plots
     version = path.parent
     # `Path.parent` of `.` is `.` itself.
-    outside = Path(os.path.normpath(repository / os.pardir))
+    outside = Path(os.path.normpath(config.repository / os.pardir))
     return outside / "plots" / f"{version.parent.name}-{version.name}"
