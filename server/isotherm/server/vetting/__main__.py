@@ -29,7 +29,7 @@ from isotherm.server.vetting.rules import rules_of
 from isotherm.server.vetting.trial import try_out
 
 # A process that is kept from running does not use up its time: then the clock ends it.
-_WALL_S_PER_CPU_S: Final = 4.0
+_WALL_S_PER_CPU_S: Final = 10.0
 _MAX_VERDICT_BYTES: Final = 1 << 20
 
 
