@@ -105,7 +105,11 @@ def _overfits(network: Candidate, board: Leaderboard, rows: int) -> bool:
     ratio = network.cross_validation_error / max(network.training_error, 1e-300)
     # A line's errors differ as well; only what goes beyond that is the network's own doing.
     usual = line.cross_validation_error / max(line.training_error, 1e-300)
-    return ratio > max(_OVERFIT, usual) and network.parameters > min(rows, line.parameters)
+    worse = network.cross_validation_error > line.cross_validation_error
+    closer = network.training_error < line.training_error
+    return (worse and closer) or (
+        ratio > max(_OVERFIT, usual) and network.parameters > min(rows, line.parameters)
+    )
 
 
 def _more_rows(contest: Comparison, rows: int) -> Remedy:
