@@ -6,7 +6,7 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-peers bench-swap bench-transports check clean demo dist format proto test test-fast test-slow
+.PHONY: bench-peers bench-swap bench-trainer bench-transports check clean demo dist format proto test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -69,6 +69,10 @@ bench-peers: $(VENV)/.installed
 # A hundred version swaps under load; writes docs/performance.md.
 bench-swap: $(VENV)/.installed
 	$(BIN)/python tests/bench/swap.py --write
+
+# The trainer beside a bare loop, Lightning, skorch and a DataLoader; writes docs/performance.md.
+bench-trainer: $(VENV)/.installed
+	$(BIN)/python tests/bench/trainer.py --write
 
 clean:
 	rm -rf build dist $(VENV) $(PROTO_VENV)
