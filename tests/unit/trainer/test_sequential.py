@@ -50,8 +50,8 @@ def test_a_regressor_keeps_the_shape_of_y() -> None:
     before = copy.deepcopy(module.state_dict())
     both = np.column_stack([PRODUCT, X.sum(axis=1)])
 
-    one = SequentialRegressor(epochs=300).fit(X, PRODUCT)
-    two = SequentialRegressor(module, epochs=300).fit(X, both)
+    one = SequentialRegressor(epochs=150).fit(X, PRODUCT)
+    two = SequentialRegressor(module, epochs=150).fit(X, both)
 
     assert (one.predict(X).shape, two.predict(X).shape) == ((60,), (60, 2))
     assert min(one.score(X, PRODUCT), two.score(X, both)) > 0.95
@@ -62,7 +62,7 @@ def test_a_regressor_keeps_the_shape_of_y() -> None:
 @pytest.mark.parametrize("labels", [LABELS, LABELS == "same", np.digitize(PRODUCT, [-0.3, 0.3])])
 def test_a_classifier_answers_with_the_labels_it_was_given(labels: Any) -> None:
     """Text, booleans or numbers; probabilities add up to one."""
-    model = SequentialClassifier(epochs=300).fit(X, labels)
+    model = SequentialClassifier(epochs=150).fit(X, labels)
 
     assert set(model.predict(X)) <= set(labels)
     assert model.predict(X).dtype == labels.dtype
@@ -74,7 +74,7 @@ def test_one_output_is_enough_for_two_classes() -> None:
     """It is the logit of the second."""
     module = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
 
-    model = SequentialClassifier(module, epochs=300).fit(X, LABELS)
+    model = SequentialClassifier(module, epochs=150).fit(X, LABELS)
 
     assert isinstance(model.served_, Classifier)
     assert model.predict_proba(X).shape == (60, 2)
