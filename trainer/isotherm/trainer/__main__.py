@@ -135,9 +135,11 @@ def _follow(name: str, flags: dict[str, object], file: Path | None, *, summary: 
 def _tell(published: Published, config: TrainConfig, drawer: Drawer | None = None) -> None:
     from rich.console import Console
 
-    from isotherm.trainer import report, run
+    from isotherm.trainer import export, report, run
 
     report.show(published.fitted, Console())
+    for note in export.notes(export.parse(published.path.read_bytes())):
+        typer.echo(f"note: {note}")
     typer.echo(f"parity: ONNX Runtime is within {published.parity:.1e} of torch")
     try:
         for path in run.draw(published, config, drawer) if config.draw else []:
