@@ -96,7 +96,9 @@ def test_the_interval_says_how_it_was_calibrated(described: v1.Contract, fitted:
     """Half-width in the target's unit, from rows that were left out."""
     assert described.interval.coverage == pytest.approx(0.9)
     assert list(described.interval.half_width) == fitted.half_width.tolist()
-    assert described.interval.method == "conformal, leave-one-out residuals"
+    assert described.interval.method == (
+        "conformal, leave-one-out residuals; measured coverage 90.9%"
+    )
 
 
 def test_it_says_where_the_model_comes_from(described: v1.Contract, fitted: Fitted) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -38,10 +39,14 @@ def baselines(table: Table, parts: Folds, objective: Objective) -> Iterator[Cand
 
 def _baseline(name: str, fit: Fit, table: Table, parts: Folds, objective: Objective) -> Candidate:
     columns = objective.columns(table.y.shape[1])
-    held_out = np.zeros((len(parts.held_out), table.rows, columns))
-    for out, predictions in zip(parts.held_out, held_out, strict=True):
-        _, predict = _solve(fit, table.x[~out], table.y[~out], objective)
-        predictions[out] = predict(table.x[out])
+
+    def refit(held_out: NDArray[np.bool_]) -> Floats:
+        predictions = np.zeros((len(held_out), table.rows, columns))
+        for out, predicted in zip(held_out, predictions, strict=True):
+            _, predict = _solve(fit, table.x[~out], table.y[~out], objective)
+            predicted[out] = predict(table.x[out])
+        return predictions
+
     core, predict = _solve(fit, table.x, table.y, objective)
     # The weights of mean and prior are zero by definition, not learned.
     parameters = columns if name in {"mean", "prior"} else parameter_count(core)
@@ -50,10 +55,11 @@ def _baseline(name: str, fit: Fit, table: Table, parts: Folds, objective: Object
         core,
         parameters=parameters,
         objective=objective,
-        held_out=parts.gather(held_out),
+        held_out=parts.gather(refit(parts.held_out)),
         fitted=predict(table.x),
         y=table.y,
         scale=Scaling.of(table.y).scale,
+        refit=refit,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from isotherm.trainer.coverage import Refit
 from isotherm.trainer.data import Floats
 from isotherm.trainer.objective import Objective
 
@@ -39,6 +40,7 @@ class Candidate:
         training_residuals: shape (rows, columns), likewise, by the fit to all rows.
         scores: None where they are the squares of the residuals.
         note: what is special about how it was fitted, for the report.
+        refit: fits the same model again, with other rows left out; None where that is too dear.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Candidate:
     training_residuals: Floats
     scores: Scores | None = None
     note: str = ""
+    refit: Refit | None = None
 
     @property
     def cross_validation_error(self) -> float:
@@ -80,6 +83,7 @@ def measured(
     y: Floats,
     scale: Floats,
     note: str = "",
+    refit: Refit | None = None,
 ) -> Candidate:
     """Return the candidate of these predictions.
 
@@ -93,6 +97,7 @@ def measured(
         y: shape (rows, targets).
         scale: shape (targets,).
         note: for the report.
+        refit: for `coverage`.
     """
     truth = objective.truth(y)
     return Candidate(
@@ -109,6 +114,7 @@ def measured(
             spread=float(np.std([objective.score(part, y) for part in held_out])),
         ),
         note=note,
+        refit=refit,
     )
 
 

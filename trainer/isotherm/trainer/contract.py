@@ -127,10 +127,13 @@ def _spread(fitted: Fitted) -> float:
 
 
 def _interval(fitted: Fitted) -> v1.Interval:
+    measured = fitted.measured_coverage
     return v1.Interval(
         coverage=fitted.coverage,
         half_width=fitted.half_width.tolist(),
-        method=f"conformal, {fitted.leaderboard.method} residuals",
+        # Not CV+ itself, whose width varies: the quantile of its residuals around one model.
+        method=f"conformal, {fitted.leaderboard.method} residuals"
+        + (f"; measured coverage {measured:.1%}" if measured is not None else ""),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from isotherm.trainer import coverage as coverages
 from isotherm.trainer import interval, select
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
@@ -23,6 +24,7 @@ class Fitted:
         served: the chosen candidate in raw units, with its interval, or with probabilities.
         half_width: shape (targets,), in the targets' units; empty for a label.
         coverage: that the interval stands for, 0..1.
+        measured_coverage: of rows left out of model and width alike; None where not measured.
     """
 
     table: Table
@@ -30,6 +32,7 @@ class Fitted:
     served: ServedModel
     half_width: Floats
     coverage: float
+    measured_coverage: float | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,15 +56,18 @@ def fit(
     leaderboard = select.compare(table, config, watch, modules=modules, checkpoints=checkpoints)
     residuals = leaderboard.chosen.held_out_residuals
     if any(table.classes):
-        half_width, coverage = residuals[:0, 0], 0.0
+        half_width, coverage, measured = residuals[:0, 0], 0.0, None
     else:
         half_width, coverage = interval.half_width(residuals, config.coverage)
+        refit, seed = leaderboard.chosen.refit, config.fit.seed
+        measured = coverages.measure(refit, table.y, coverage, seed) if refit else None
     return Fitted(
         table=table,
         leaderboard=leaderboard,
         served=serve(table, leaderboard.chosen, half_width),
         half_width=half_width,
         coverage=coverage,
+        measured_coverage=measured,
     )
 
 

@@ -105,7 +105,10 @@ def coverage(fitted: Fitted) -> str:
     if len(parts) > 1:
         named = zip(fitted.table.targets, parts, strict=True)
         parts = [f"{target.name} {part}" for target, part in named]
-    return f"Measured on the rows left out, from which its width was chosen: {', '.join(parts)}."
+    text = f"Measured on the rows left out, from which its width was chosen: {', '.join(parts)}"
+    if fitted.measured_coverage is None:
+        return f"{text}."
+    return f"{text}; on rows that had no part in the width either: {fitted.measured_coverage:.1%}."
 
 
 def reason(board: Leaderboard) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -115,6 +116,9 @@ def cross_validate(
         y=table.y,
         scale=scale,
         note=note,
+        refit=partial(_refit, f"{name}-coverage", network, training, best.decay)
+        if decays
+        else None,
     )
     return candidate, best.history
 
@@ -174,6 +178,22 @@ def _together(
         epochs = curves.best_epochs[first]
         outcomes.append(_refitted(name, network, training, outcome, epochs))
     return outcomes
+
+
+def _refit(
+    stage: str,
+    network: nn.Sequential,
+    training: Training,
+    decay: float,
+    held_out: NDArray[np.bool_],
+) -> Floats:
+    """Train once more for each row of `held_out`, in one stack."""
+    rows, scalings = _rows(training, held_out)
+    place = networks.device(training.config, rows.x.numel())
+    rows = rows.to(place)
+    stack = Stack(network, len(held_out), place)
+    training.run(stage, stack, rows, decay=[decay] * len(held_out))
+    return _predict(stack, rows, scalings, training.objective)
 
 
 def _in_turn(name: str, network: nn.Sequential, training: Training) -> _Outcome:
