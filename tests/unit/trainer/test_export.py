@@ -8,16 +8,19 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
 from isotherm.trainer import export, run
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.errors import ExportError
 from isotherm.trainer.estimator import Fitted
+from isotherm.trainer.layers import ACTIVATIONS, parse
 
 
 class _Deciding(nn.Module):
@@ -50,6 +53,24 @@ def test_the_graph_scales_in_and_out_around_the_sequential(content: bytes) -> No
         *("Sub", "Add"),
     ]
     assert [tensor.name for tensor in (*graph.input, *graph.output)] == ["x", "y", "lower", "upper"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "LogSigmoid" else pytest.mark.slow)
+        for name in ACTIVATIONS
+    ],
+)
+def test_every_activation_is_torch_s_far_from_zero_too(name: str) -> None:
+    """A formula that overflows where torch's does not would answer infinity."""
+    layer = parse(f"{name}(0.1, 0.0)" if name == "Threshold" else f"{name}()")
+    x = torch.linspace(-2000.0, 2000.0, 801).unsqueeze(1)
+
+    session = InferenceSession(_exported(nn.Sequential(layer)))
+
+    served = session.run(["y"], {"x": x.numpy()})[0]
+    np.testing.assert_allclose(served, layer(x).detach().numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_batch_axis_is_free_on_every_tensor(content: bytes) -> None:

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import torch
+from onnxscript import opset18
 from torch import nn
 
 from isotherm.trainer.errors import ExportError
@@ -168,6 +169,7 @@ def _traced(
                 # The default writes the weights to a second file.
                 external_data=False,
                 verbose=False,
+                custom_translation_table={torch.ops.aten.log_sigmoid.default: _log_sigmoid},
                 input_names=[input_name],
                 output_names=list(output_names),
             )
@@ -181,6 +183,11 @@ def _traced(
         msg = "torch.onnx.export returned no program. This is a bug."
         raise ExportError(msg)
     return program.model_proto
+
+
+def _log_sigmoid(x: Any) -> Any:
+    """Translate LogSigmoid: torch's translation, Log of Sigmoid, is -inf from about -89 down."""
+    return opset18.Neg(opset18.Softplus(opset18.Neg(x)))
 
 
 def strip(model: onnx.ModelProto) -> None:
