@@ -14,13 +14,15 @@ OLDEST = (
     "numpy==1.26.4",
     "protobuf==5.29.*",
 )
+# Of the day.
+NEWEST = ("grpcio", "protobuf")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["oldest", "newest"])
 def test_the_suite_passes_on_both_transports(name: str) -> None:
     """Everything but tritonclient's own tests, which pin grpcio and protobuf between the two."""
-    requirements = OLDEST if name == "oldest" else ("grpcio", "protobuf")
+    requirements = OLDEST if name == "oldest" else NEWEST
     python = environment(name, "--editable", ".[server]", *requirements, *TEST_TOOLS)
 
     versions = pip(python, "freeze")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -32,13 +33,17 @@ def dumps(contract: Contract) -> str:
 
 
 def loads(text: str) -> Contract:
-    """Parse and check a contract; fields of later minor versions are ignored."""
+    """Parse and check a contract; fields and values of the same schema that are new are ignored."""
     _check_size(text)
     try:
         contract = json_format.Parse(text, Contract(), ignore_unknown_fields=True)
     # A deep nesting escapes as RecursionError from older protobufs.
     except (json_format.ParseError, RecursionError) as error:
-        msg = f"the contract is not valid JSON of isotherm.v1.Contract: {error}"
+        # A later schema need not fit these messages: name its number, not where it differs.
+        if (found := _schema_version(text)) > SCHEMA_VERSION:
+            msg = f"the contract is invalid: {_other_schema(found)}"
+        else:
+            msg = f"the contract is not valid JSON of isotherm.v1.Contract: {error}"
         raise ContractError(msg) from error
     check(contract)
     return contract
@@ -64,12 +69,24 @@ def _check_size(text: str) -> None:
         raise ContractError(msg)
 
 
+def _schema_version(text: str) -> int:
+    """Return the schema's number in JSON of any form; 0 when there is none to be found."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return 0
+    found = fields.get("schema_version", 0) if isinstance(fields, dict) else 0
+    return found if isinstance(found, int) else 0
+
+
+def _other_schema(found: int) -> str:
+    remedy = "; it was written by a newer one: upgrade isotherm" if found > SCHEMA_VERSION else ""
+    return f"schema_version is {found}, this version of isotherm reads {SCHEMA_VERSION}{remedy}"
+
+
 def _problems(contract: Contract) -> Iterator[str]:
     if contract.schema_version != SCHEMA_VERSION:
-        yield (
-            f"schema_version is {contract.schema_version}, "
-            f"this version of isotherm reads {SCHEMA_VERSION}"
-        )
+        yield _other_schema(contract.schema_version)
     if not contract.features:
         yield "it has no features"
     if not contract.targets:

@@ -14,6 +14,7 @@ from isotherm.v1 import contract as contracts
 from isotherm.v1.contract import ContractError
 from isotherm.v1.contract_pb2 import (
     NON_FINITE_ACCEPT,
+    NON_FINITE_UNSPECIFIED,
     Candidate,
     Contract,
     Feature,
@@ -111,6 +112,25 @@ def test_fields_of_later_versions_are_passed_over():
     fields["later"] = {"anything": 1}
 
     assert _contract() == contracts.loads(json.dumps(fields))
+
+
+def test_values_of_later_versions_are_passed_over():
+    """A word that this version does not know is as good as none: non-finite rows are refused."""
+    fields = json.loads(contracts.dumps(_contract())) | {"non_finite": "NON_FINITE_REPLACE"}
+
+    assert contracts.loads(json.dumps(fields)).non_finite == NON_FINITE_UNSPECIFIED
+
+
+def test_a_contract_of_a_later_schema_is_refused_by_its_number():
+    """Also where it does not fit this version's messages at all."""
+    fits = json.loads(contracts.dumps(_contract())) | {"schema_version": 2}
+    fits_not = {"schema_version": 2, "features": {"a": "degF"}}
+
+    for fields in (fits, fits_not):
+        with pytest.raises(
+            ContractError, match=r"schema_version is 2, .* reads 1; .*: upgrade isotherm$"
+        ):
+            contracts.loads(json.dumps(fields))
 
 
 _CONTRADICTIONS: dict[str, Callable[[Contract], object]] = {
