@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isotherm.server import flags, logs
+from isotherm.server import cpus, flags, logs
 from isotherm.server.config import (
     BatchingConfig,
     LimitsConfig,
@@ -71,7 +71,13 @@ def serve(
     metrics_port: Annotated[
         int, typer.Option(help="HTTP port of /metrics.", envvar="ISOTHERM_METRICS_PORT")
     ] = 8002,
-    workers: Annotated[int, typer.Option(help="Worker processes.", envvar="ISOTHERM_WORKERS")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Worker processes; 0 for one a CPU that this container may use.",
+            envvar="ISOTHERM_WORKERS",
+        ),
+    ] = 1,
     provider: Annotated[
         ProviderChoice,
         typer.Option(
@@ -103,6 +109,20 @@ def serve(
             envvar="ISOTHERM_MAX_QUEUE_ROWS",
         ),
     ] = 65536,
+    instances: Annotated[
+        int,
+        typer.Option(
+            help="Batches of one model that may run at once, where they are long.",
+            envvar="ISOTHERM_INSTANCES",
+        ),
+    ] = 1,
+    intra_op_threads: Annotated[
+        int,
+        typer.Option(
+            help="Threads that share one run on the CPU; 0 for as many CPUs as may be used.",
+            envvar="ISOTHERM_INTRA_OP_THREADS",
+        ),
+    ] = 1,
     drain_delay: Annotated[
         float,
         typer.Option(
@@ -201,13 +221,15 @@ def serve(
             host=host,
             grpc_port=grpc_port,
             metrics_port=metrics_port,
-            workers=workers,
+            workers=workers or cpus.allowed(),
             provider=provider.value,
             transport=transport.value,
+            intra_op_threads=intra_op_threads or cpus.allowed(),
             batching=BatchingConfig(
                 max_batch_size=max_batch_size,
                 max_queue_delay_us=max_queue_delay_us,
                 max_queue_rows=max_queue_rows,
+                instances=instances,
             ),
             security=SecurityConfig(
                 tls_cert=tls_cert,

@@ -2,7 +2,7 @@
 
 Natural batching: nothing waits while the model is idle, and the rows that arrive while one batch
 runs are the next batch. Batches count rows. Everything here happens on the loop's thread, except
-the runs of batches too long for it, which happen on one executor thread.
+the runs of batches too long for it, which happen on a thread an instance.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Batcher:
         self._jobs: deque[Job] = deque()
         self._rows = 0
         self._bytes = 0
-        self._running = False
+        # Instances that are in a run.
+        self._running = 0
         self._scheduled = False
         self._draining = False
         self._last_run_s = 0.0
@@ -88,7 +89,7 @@ class Batcher:
         self._rows += job.rows
         self._bytes += job.size_bytes
         self._counters.queue(len(self._jobs), self._rows)
-        if self._running:
+        if not self._has_room():
             return
         if self._rows >= self._config.max_batch_size:
             # Under pressure the loop may never be idle, and this batch can grow no more.
@@ -104,11 +105,11 @@ class Batcher:
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
         self._draining = True
-        if self._jobs and not self._running:
+        if self._jobs and self._has_room():
             self._schedule()
 
     def close(self) -> None:
-        """End the executor thread, after the run it is in."""
+        """End the executor's threads, after the runs they are in."""
         if self._executor is not None:
             self._executor.close()
 
@@ -124,6 +125,9 @@ class Batcher:
             msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
             raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
 
+    def _has_room(self) -> bool:
+        return self._running < self._config.instances
+
     def _schedule(self) -> None:
         self._scheduled = True
         self._loop.defer(self._on_time)
@@ -133,7 +137,7 @@ class Batcher:
         self._start_batch()
 
     def _start_batch(self) -> None:
-        if self._running or not self._jobs:
+        if not self._jobs or not self._has_room():
             return
         remaining_s = self._remaining_delay_s()
         if remaining_s > 0:
@@ -147,9 +151,12 @@ class Batcher:
         if self._runner.inline(batch.rows):
             self._finish(self._execute(batch))
         else:
-            self._running = True
-            self._executor = self._executor or Executor(self._execute, self._on_executed)
+            self._running += 1
+            self._executor = self._executor or Executor(
+                self._execute, self._on_executed, self._config.instances
+            )
             self._executor.submit(batch)
+            self._go_on()
 
     def _remaining_delay_s(self) -> float:
         delay_us = self._config.max_queue_delay_us
@@ -212,13 +219,19 @@ class Batcher:
         return True
 
     def _on_executed(self, results: list[Batch]) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._finish(results))
+        def finish() -> None:
+            self._running -= 1
+            self._finish(results)
+
+        self._loop.call_soon_threadsafe(finish)
 
     def _finish(self, results: list[Batch]) -> None:
-        self._running = False
         for batch in results:
             self._answer(batch)
-        if self._jobs and not self._scheduled:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._jobs and not self._scheduled and self._has_room():
             # Other models' batches, and what has just arrived, come first.
             self._schedule()
 

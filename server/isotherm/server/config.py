@@ -35,6 +35,8 @@ class BatchingConfig:
     max_queue_requests: int = 0
     # How long a request may wait unless it says so itself; 0: as long as its caller does.
     queue_timeout_us: int = 0
+    # Batches that may run at once, where they are too long for the loop's own thread.
+    instances: int = 1
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
@@ -44,6 +46,7 @@ class BatchingConfig:
         _at_least("max_queue_bytes", self.max_queue_bytes, 1)
         _at_least("max_queue_requests", self.max_queue_requests, 0)
         _at_least("queue_timeout_us", self.queue_timeout_us, 0)
+        _at_least("instances", self.instances, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +135,8 @@ class ServerConfig:
     workers: int = 1
     provider: Provider = "auto"
     transport: TransportName = "auto"
+    # Threads that share one run of a model on the CPU.
+    intra_op_threads: int = 1
     batching: BatchingConfig = field(default_factory=BatchingConfig)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -153,6 +158,7 @@ class ServerConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
         _at_least("workers", self.workers, 1)
+        _at_least("intra_op_threads", self.intra_op_threads, 1)
         _at_least("drain_delay_s", self.drain_delay_s, 0)
         _at_least("grace_s", self.grace_s, 0)
         _at_least("max_connection_age_s", self.max_connection_age_s, 0)

@@ -111,25 +111,34 @@ class Execution:
 
 
 class Executor:
-    """One thread that runs batches, one at a time, and does as little else as possible."""
+    """Threads that run batches, each one at a time, and do as little else as possible."""
 
     def __init__(
-        self, execute: Callable[[Batch], list[Batch]], done: Callable[[list[Batch]], None]
+        self,
+        execute: Callable[[Batch], list[Batch]],
+        done: Callable[[list[Batch]], None],
+        instances: int = 1,
     ) -> None:
         self._execute = execute
         self._done = done
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="executor", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
+            for number in range(instances)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, batch: Batch) -> None:
-        """Run a batch after those submitted before."""
+        """Run a batch as soon as a thread is free, after those submitted before."""
         self._batches.put(batch)
 
     def close(self) -> None:
-        """End the thread after what was submitted."""
-        self._batches.put(None)
-        self._thread.join()
+        """End the threads after what was submitted."""
+        for _ in self._threads:
+            self._batches.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while (batch := self._batches.get()) is not None:

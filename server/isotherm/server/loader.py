@@ -74,7 +74,7 @@ class Loader:
         """Raise ProviderError when the provider cannot be had."""
         self._vetter = vetter or Vetter(config.vetting)
         self._provider: Provider = config.provider
-        self._defaults = ModelSettings(batching=config.batching)
+        self._defaults = ModelSettings.of(config)
         self._providers: ProviderOptions = choose_providers(config.provider)
 
     def load(
@@ -88,7 +88,9 @@ class Loader:
         try:
             digests = self._vetter.check(path, sha256, settings.batching.max_batch_size)
             external = {name: _read_vetted(path, name, found) for name, found in digests.items()}
-            session = Session(data, path.parent, self._providers, external)
+            session = Session(
+                data, path.parent, self._providers, external, threads=settings.intra_op_threads
+            )
             check_provider(self._provider, session)
             contract_json = session.metadata.get(contracts.METADATA_KEY, "")
             contract = contracts.loads(contract_json) if contract_json else None

@@ -7,11 +7,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from google.protobuf import text_format
 
-from isotherm.server.config import BatchingConfig
+from isotherm.server import cpus
+from isotherm.server.config import BatchingConfig, ServerConfig
 from isotherm.server.errors import ConfigError, LoadError
 from isotherm.v1 import open_inference_pb2 as pb
 
@@ -22,12 +23,28 @@ MODEL_FILE: Final = "model.onnx"
 
 _BACKENDS: Final = frozenset({"", "onnxruntime"})
 _PLATFORMS: Final = frozenset({"", "onnxruntime_onnx"})
+_INTRA_OP_THREADS: Final = "intra_op_thread_count"
+# What else Triton's ONNX Runtime backend heeds.
+_RUNTIME_PARAMETERS: Final = frozenset(
+    {
+        "cudnn_conv_algo_search",
+        "disable_cpu_ep_fallback",
+        "enable_cuda_graph",
+        "enable_mem_arena",
+        "enable_mem_pattern",
+        "execution_mode",
+        "gpu_mem_limit",
+        "inter_op_thread_count",
+        "memory.enable_memory_arena_shrinkage",
+        "session.use_device_allocator_for_initializers",
+    }
+)
 # proto3 does not tell an explicit 0 from nothing, and 0 forbids batching.
 _EXPLICIT_BATCH_SIZE: Final = re.compile(r"^\s*max_batch_size\s*:", re.MULTILINE)
 # Settings of Triton's that change nothing here; each is named once, with the reason.
 _WITHOUT_EFFECT: Final = {
     "ensemble_scheduling": "ensembles are not served",
-    "instance_group": "one instance a worker is used: --workers sets how many",
+    "model_warmup": "every model is warmed up, on rows of zeros and on its golden rows",
     "optimization": "the graph is always optimised",
     "response_cache": "answers are not cached",
     "sequence_batching": "sequences are not served",
@@ -41,9 +58,16 @@ class ModelSettings:
     batching: BatchingConfig = field(default_factory=BatchingConfig)
     # False where the file forbids batches; else the graph decides.
     may_batch: bool = True
+    # Threads that share one run of the model on the CPU.
+    intra_op_threads: int = 1
     file_name: str = MODEL_FILE
     # What the file says, for ModelConfig and for the choice of versions.
     config: pb.ModelConfig = field(default_factory=pb.ModelConfig)
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> Self:
+        """Return the settings of a model that has no file of its own."""
+        return cls(batching=config.batching, intra_op_threads=config.intra_op_threads)
 
     def choose(self, versions: Collection[int]) -> list[int]:
         """Return the versions to serve, by the version policy: the latest one unless told."""
@@ -56,7 +80,7 @@ class ModelSettings:
         return sorted(versions)[-max(1, policy.latest.num_versions) :]
 
 
-def read(folder: Path, defaults: BatchingConfig) -> ModelSettings:
+def read(folder: Path, defaults: ModelSettings) -> ModelSettings:
     """Read the `config.pbtxt` in a model's folder; without one, everything is the default.
 
     Raises LoadError when it is for another backend or model, or cannot be read. What it knows and
@@ -64,14 +88,15 @@ def read(folder: Path, defaults: BatchingConfig) -> ModelSettings:
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        return ModelSettings(batching=defaults)
+        return defaults
     text = _text(path)
     config = _parse(path, text)
     _check(path, config, folder.name)
     forbidden = not config.max_batch_size and bool(_EXPLICIT_BATCH_SIZE.search(text))
     return ModelSettings(
-        batching=_batching(path, config, defaults),
+        batching=_batching(path, config, defaults.batching),
         may_batch=not forbidden,
+        intra_op_threads=_intra_op_threads(path, config) or defaults.intra_op_threads,
         file_name=config.default_model_filename or MODEL_FILE,
         config=config,
     )
@@ -110,8 +135,14 @@ def _check(path: Path, config: pb.ModelConfig, name: str) -> None:
         raise LoadError(msg)
     for setting, reason in _WITHOUT_EFFECT.items():
         value = getattr(config, setting)
-        if bool(value) if setting == "instance_group" else config.HasField(setting):  # type: ignore[arg-type]
+        given = bool(value) if setting == "model_warmup" else config.HasField(setting)  # type: ignore[arg-type]
+        if given:
             _log.warning("%s: %s has no effect: %s", path, setting, reason)
+    if any(group.kind or group.gpus or group.profile for group in config.instance_group):
+        _log.warning(
+            "%s: of instance_group, only count has an effect: --provider says where models run",
+            path,
+        )
 
 
 def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> BatchingConfig:
@@ -126,7 +157,29 @@ def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> B
             or defaults.max_queue_delay_us,
             max_queue_requests=policy.max_queue_size or defaults.max_queue_requests,
             queue_timeout_us=policy.default_timeout_microseconds or defaults.queue_timeout_us,
+            instances=sum(group.count or 1 for group in config.instance_group)
+            or defaults.instances,
         )
     except ConfigError as error:
         msg = f"{path}: {error}"
         raise LoadError(msg) from error
+
+
+def _intra_op_threads(path: Path, config: pb.ModelConfig) -> int:
+    """Return the threads that the file's parameters ask for, 0 where they do not.
+
+    Raises LoadError when it is no number of threads.
+    """
+    threads = 0
+    for name, parameter in config.parameters.items():
+        if name in _RUNTIME_PARAMETERS:
+            _log.warning("%s: parameter %s has no effect", path, name)
+        elif name != _INTRA_OP_THREADS:
+            continue  # the operator's own: it is shown to callers
+        elif parameter.string_value.isdecimal():
+            # Triton's 0 is the runtime's own choice, which knows nothing of a container's quota.
+            threads = int(parameter.string_value) or cpus.allowed()
+        else:
+            msg = f"{path}: {name} is '{parameter.string_value}', expected a number of threads"
+            raise LoadError(msg)
+    return threads

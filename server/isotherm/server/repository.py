@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from isotherm.server import model_config
-from isotherm.server.config import BatchingConfig
 from isotherm.server.errors import (
     InvalidRequestError,
     LoadError,
@@ -78,9 +77,10 @@ class Change:
 class Repository:
     """The versions of a repository folder that serve, by each model's version policy."""
 
-    def __init__(self, folder: Path, batching: BatchingConfig | None = None) -> None:
+    def __init__(self, folder: Path, defaults: ModelSettings | None = None) -> None:
+        """Models are served by `defaults` where no file beside them says otherwise."""
         self._folder = folder
-        self._batching = batching or BatchingConfig()
+        self._defaults = defaults or ModelSettings()
         self._entries: dict[str, dict[int, Entry]] = {}
 
     def load(self, loader: Loader, names: list[str] | None = None) -> Iterator[Entry]:
@@ -133,7 +133,7 @@ class Repository:
             msg = f"failed to load '{name}': no version of it is in the model repository"
             raise NotFoundError(msg)
         try:
-            settings = model_config.read(folder, self._batching)
+            settings = model_config.read(folder, self._defaults)
         except LoadError as error:
             newest = max(folders)
             failed = Entry(name, newest, ModelState.UNAVAILABLE, str(error))

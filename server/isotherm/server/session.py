@@ -38,6 +38,11 @@ _DATATYPES: Final = MappingProxyType(
 _MAX_FOLDED_BYTES: Final = str(1 << 20)
 _SEVERITY_FATAL: Final = 4
 
+# A run is a spike when its inputs are so large, and so many times the usual of the last runs.
+_SPIKE_BYTES: Final = 4 << 20
+_SPIKE_RATIO: Final = 8
+_SPIKE_RUNS: Final = 16
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -61,12 +66,13 @@ class Session:
         folder: Path,
         providers: ProviderOptions,
         external: Mapping[str, bytes] = MappingProxyType({}),
+        threads: int = 1,
     ) -> None:
         """Load the file's bytes; weights beside it are taken from `external`, else from `folder`.
 
-        Raises LoadError with the runtime's reason.
+        `threads` share one run on the CPU. Raises LoadError with the runtime's reason.
         """
-        options = _options(folder)
+        options = _options(folder, threads)
         if external:
             options.add_external_initializers_from_files_in_memory(
                 list(external), list(external.values()), [len(one) for one in external.values()]
@@ -88,6 +94,8 @@ class Session:
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._input_names = tuple(spec.name for spec in self.inputs)
         self._output_names = [spec.name for spec in self.outputs]
+        self._spikes = Spikes()
+        self._shrinking = _shrinking(self.providers)
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run the graph on one array an input, in `inputs`' order; return one an output.
@@ -96,14 +104,53 @@ class Session:
         """
         feed = dict(zip(self._input_names, arrays, strict=True))
         # Tensors only: a graph with an output of another kind was refused at load.
-        return cast("list[Array]", self._session.run(self._output_names, feed))
+        shrinking = self._shrinking if self._spikes.over(arrays) else None
+        return cast("list[Array]", self._session.run(self._output_names, feed, shrinking))
 
 
-def _options(folder: Path) -> ort.SessionOptions:
-    # One thread and no spinning: a batch of an MLP is too short to share, and a spinning pool burns
-    # a core while it waits. The pattern planner keeps a plan for every batch size it ever saw.
+class Spikes:
+    """Tells when memory that one large run took should be given back.
+
+    The runtime keeps all it ever took for the runs to come. That pays while runs are alike, and
+    holds gigabytes for nothing after a single one that was not.
+    """
+
+    def __init__(self) -> None:
+        self._usual_bytes = 0.0
+        self._largest_bytes = 0
+
+    def over(self, arrays: Sequence[Array]) -> bool:
+        """Whether the run on these inputs should give back what is held at its end.
+
+        Never the large run itself: its own answer still lies in the memory.
+        """
+        size = 0
+        for array in arrays:
+            size += array.nbytes
+        self._usual_bytes += (size - self._usual_bytes) / _SPIKE_RUNS
+        if size >= self._largest_bytes:
+            self._largest_bytes = size
+            return False
+        if self._largest_bytes < max(_SPIKE_BYTES, _SPIKE_RATIO * self._usual_bytes):
+            return False
+        self._largest_bytes = 0
+        return True
+
+
+def _shrinking(providers: Sequence[str]) -> ort.RunOptions:
+    """Return the options of a run that gives memory back at its end."""
+    arenas = "cpu:0;gpu:0" if "CUDAExecutionProvider" in providers else "cpu:0"
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
+    return options
+
+
+def _options(folder: Path, threads: int) -> ort.SessionOptions:
+    # One thread unless told, and no spinning: a batch of an MLP is too short to share, and a
+    # spinning pool burns a core while it waits. The pattern planner keeps a plan for every batch
+    # size it ever saw.
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     # A file that cannot be loaded raises: the runtime's own line on stderr would only repeat it.

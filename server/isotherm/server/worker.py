@@ -21,6 +21,7 @@ from isotherm.server.counters import Block
 from isotherm.server.errors import LoadError, NotFoundError, ServerError, StartError
 from isotherm.server.layout import ModelState, WorkerState
 from isotherm.server.loader import Loader
+from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import UNLOADED, Change, Entry, Repository
 from isotherm.server.rpcs import COUNTED_RPCS
 from isotherm.server.service.health import HealthService
@@ -61,7 +62,7 @@ class Worker:
         # First, since models may take minutes to load.
         self._access = protection.access(config.security)
         transport_config = protection.transport_config(config)
-        self._repository = Repository(config.repository, config.batching)
+        self._repository = Repository(config.repository, ModelSettings.of(config))
         loader = Loader(config, vetter)
         try:
             entries = self._load(loader, names)

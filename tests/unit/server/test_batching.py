@@ -563,6 +563,55 @@ def test_a_full_queue_does_not_start_a_second_run_beside_the_first():
     assert queue.runs == [(2, 1)] * 3
 
 
+def test_as_many_long_batches_run_at_once_as_there_are_instances():
+    """The third waits, and takes the rows that came meanwhile with it."""
+    both, release = threading.Barrier(3), threading.Event()
+
+    def held(inputs: Sequence[Array]) -> list[Array]:
+        if inputs[0][0, 0] < 3:
+            both.wait(30)
+        assert release.wait(30)
+        return double(inputs)
+
+    queue = Queue(held, inline=False, instances=2)
+    first = queue.submit(1)
+    queue.loop.run_deferred()
+    second = queue.submit(2)
+    queue.loop.run_deferred()
+    both.wait(30)
+    company = [queue.submit(value) for value in (3, 4)]
+    assert queue.loop.deferred == []
+    assert not queue.batcher.idle
+    release.set()
+    queue.loop.run_posted()
+    queue.loop.run_deferred()
+    queue.loop.run_posted()
+    queue.loop.run_posted()
+    queue.batcher.close()
+
+    assert queue.runs == [(1, 1), (1, 1), (2, 1)]
+    assert [queue.answers[job] for job in (first, second, *company)] == [[[2]], [[4]], [[6]], [[8]]]
+    assert queue.batcher.idle
+
+
+def test_what_does_not_fit_into_one_long_batch_goes_to_the_next_instance():
+    """Rows do not wait while an instance is idle."""
+    both = threading.Barrier(2)
+
+    def met(inputs: Sequence[Array]) -> list[Array]:
+        both.wait(30)
+        return double(inputs)
+
+    queue = Queue(met, inline=False, instances=2, max_batch_size=2)
+    jobs = [queue.submit(value) for value in (1, 2, 3)]
+    queue.loop.run_deferred()
+    queue.loop.run_posted()
+    queue.loop.run_posted()
+    queue.batcher.close()
+
+    assert [queue.answers[job] for job in jobs] == [[[2]], [[4]], [[6]]]
+
+
 def test_a_failure_on_the_other_thread_reaches_its_caller():
     """Isolation works there too."""
     queue = Queue(refuse_thirteen, inline=False)

@@ -12,6 +12,7 @@ from isotherm.server.config import BatchingConfig, ServerConfig
 from isotherm.server.counters import Block
 from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
+from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import Change, Repository
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.totals import ModelTotals, total
@@ -31,7 +32,7 @@ class Service:
         (folder / "broken" / "1").mkdir(parents=True)
         (folder / "broken" / "1" / "model.onnx").touch()
         config = BatchingConfig(**batching)
-        repository = Repository(folder, config)
+        repository = Repository(folder, ModelSettings(batching=config))
         loader = Loader(
             ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED, batching=config)
         )

@@ -23,7 +23,7 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--workers", "0"), "workers is 0, expected 1 or more"),
+        (("--workers", "-1"), "workers is -1, expected 1 or more"),
         (("--max-batch-size", "0"), "max_batch_size is 0, expected 1 or more"),
         (("--grace", "nan"), "grace_s is nan, expected 0 or more"),
         (

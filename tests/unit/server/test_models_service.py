@@ -12,6 +12,7 @@ from isotherm.server.counters import Block
 from isotherm.server.errors import InvalidRequestError, NotFoundError, UnavailableError
 from isotherm.server.layout import Rejection, WorkerState
 from isotherm.server.loader import Loader
+from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import Repository
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.repository import RepositoryService
@@ -24,7 +25,7 @@ from tests.unit.server.fakes import executed, succeeded
 
 def loaded(folder: Path, **batching: int) -> Repository:
     """Load a folder's models on the CPU."""
-    repository = Repository(folder, BatchingConfig(**batching))
+    repository = Repository(folder, ModelSettings(batching=BatchingConfig(**batching)))
     list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED))))
     return repository
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from isotherm.server.errors import LoadError
 from isotherm.server.placement import CPU
-from isotherm.server.session import Session, TensorSpec
+from isotherm.server.session import Session, Spikes, TensorSpec
 from isotherm.v1.tensors import DTYPES
 from tests.support import models
 from tests.unit.server.fakes import session
@@ -29,6 +30,49 @@ def graph(
     )
     model.ir_version = 10
     return model
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is in use."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def run_rows(loaded: Session, rows: int) -> None:
+    """Run so many rows of zeros, and let go of the answer."""
+    loaded.run([np.zeros((rows, loaded.inputs[0].shape[1]), np.float32)])
+
+
+def test_the_memory_of_a_spike_is_given_back():
+    """The runtime keeps what a run took; the run after one of 100 MB gives it back."""
+    loaded = session(models.mlp((64, 256, 256, 8)))
+    for _ in range(8):
+        run_rows(loaded, 64)
+    before = resident_bytes()
+    run_rows(loaded, 100_000)
+    held = resident_bytes() - before
+    run_rows(loaded, 64)
+
+    assert held > 64 << 20
+    assert resident_bytes() - before < 16 << 20
+
+
+def test_memory_that_every_run_needs_is_kept_until_none_does():
+    """Giving it back each time would cost more than it is worth."""
+    spikes = Spikes()
+    large, small = [np.zeros(1 << 23, np.uint8)], [np.zeros(64, np.uint8)]
+    while_needed = [spikes.over(one) for _ in range(20) for one in (large, large, small)]
+    afterwards = [spikes.over(small) for _ in range(100)]
+
+    assert sum(while_needed) <= 2
+    assert sum(afterwards) == 1
+
+
+def test_small_runs_are_never_a_spike():
+    """Less than some megabytes is not worth a thought."""
+    spikes = Spikes()
+
+    assert not any(spikes.over([np.zeros(size, np.uint8)]) for size in (1, 1 << 21, 1, 1 << 20))
 
 
 def test_the_signature_is_the_graphs():

@@ -115,7 +115,7 @@ class ModelsService:
                     kind=pb.ModelInstanceGroup.KIND_GPU
                     if model.provider == "cuda"
                     else pb.ModelInstanceGroup.KIND_CPU,
-                    count=1,
+                    count=settings.batching.instances,
                 )
             ],
         )
