@@ -26,7 +26,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -m 'not slow and not gpu' --numprocesses auto --dist loadfile
 
 test: check test-fast
 

@@ -27,6 +27,7 @@ def _seed_server(folder: Path, printed: str) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_asking_for_200_degrees_gets_the_note_that_the_lesson_shows(
     seed_server: Server, page: str
@@ -49,6 +50,7 @@ def test_asking_for_200_degrees_gets_the_note_that_the_lesson_shows(
     assert note in f"{answer.stdout}{answer.stderr}".splitlines()
 
 
+@pytest.mark.slow
 def test_the_served_network_is_flat_far_from_its_readings(seed_server: Server) -> None:
     """The server answers what the network says, and the network is saturated."""
     with Client(seed_server.address) as client:

@@ -35,6 +35,7 @@ def _printed(steps: list[Step], folder: Path) -> list[str]:
     return list(page.run([step.code for step in steps], folder))
 
 
+@pytest.mark.slow
 def test_every_block_prints_what_stands_below_it(steps: list[Step], printed: list[str]) -> None:
     """Words exactly, learned numbers within a tolerance."""
     wrong = [
@@ -46,6 +47,7 @@ def test_every_block_prints_what_stands_below_it(steps: list[Step], printed: lis
     assert [] == [text for text in wrong if text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["varies", "roughly"])
 def test_what_depends_on_the_machine_has_the_words_of_the_page(
     steps: list[Step], printed: list[str], mark: str
@@ -60,6 +62,7 @@ def test_what_depends_on_the_machine_has_the_words_of_the_page(
     assert len({re.sub(r" *\d+", "#", text) for text in pair}) == 1
 
 
+@pytest.mark.slow
 def test_many_starts_fail_at_the_line_s_learning_rate(
     steps: list[Step], printed: list[str]
 ) -> None:
@@ -83,6 +86,7 @@ def test_both_languages_run_the_same_code_and_show_the_same_output() -> None:
     assert [step.output for step in english] == [step.output for step in korean]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_pictures_of_a_page_are_those_that_its_code_draws(
     name: str, folder: Path, printed: list[str]

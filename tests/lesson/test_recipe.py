@@ -106,6 +106,7 @@ def test_the_seed_s_picture_is_drawn(folder: Path, printed: str) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_line_that_can_be_asked_for_is_the_one_that_was_trained() -> None:
     """`--model line` is the seed's own, not the closed form that the rule keeps."""
     flags = {"data.dataset": "thermometer", "model": "line", "fit.seed": 1}

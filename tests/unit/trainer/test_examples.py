@@ -112,6 +112,7 @@ def test_the_diabetes_example_trains(inside: Path) -> None:
     assert (inside / "models" / "diabetes" / "1" / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_takes_fifteen_lines(inside: Path) -> None:
     """Imports included, and it runs as it stands."""
     lines = (EXAMPLES / "own_model.py").read_text().splitlines()

@@ -204,6 +204,7 @@ def test_no_second_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_other_processes_make_the_same_bytes(tmp_path: Path) -> None:
     """Two interpreters, in two folders, with other hash seeds; one moment, seed and table."""
     processes = []

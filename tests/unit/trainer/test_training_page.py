@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "training.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_python_runs_as_it_stands(tmp_path: Path) -> None:
     """A table in memory, a module of one's own, a published version."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
