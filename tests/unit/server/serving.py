@@ -89,6 +89,7 @@ def serving(
     *,
     config: TransportConfig | None = None,
     options: tuple[tuple[str, int], ...] = (),
+    private: str | None = None,
 ) -> Iterator[Serving]:
     """Serve methods until the block ends."""
     ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -99,7 +100,7 @@ def serving(
             _, transport = choose_transport(
                 name, lambda path, code: ended.put((path, code)), config or TransportConfig()
             )
-            port = transport.listen("127.0.0.1:0", methods)
+            port = transport.listen("127.0.0.1:0", methods, private)
         except Exception as error:  # noqa: BLE001  the test's thread raises it
             started.put(error)
             return

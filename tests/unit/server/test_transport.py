@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -633,6 +634,33 @@ def listen(name: Name, address: str) -> int:
     finally:
         transport.call_soon_threadsafe(lambda: transport.stop(0.0))
         transport.run()
+
+
+def test_a_private_socket_is_served_beside_the_port(name: Name, tmp_path: Path):
+    """The same methods, also where a dead brother has left his socket; both end together."""
+    private = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(private))
+    with serving(name, METHODS, private=str(private)) as server:
+        with grpc.insecure_channel(f"unix:{private}") as channel:
+            answer = channel.unary_unary("/t/Echo")(b"x", timeout=PATIENCE_S)
+        both = server.call("/t/Echo", b"y")
+        server.stop()
+        server.join()
+        with grpc.insecure_channel(f"unix:{private}") as channel:
+            gone = channel.unary_unary("/t/Echo").future(b"x", timeout=PATIENCE_S).exception()
+
+    assert (answer, both) == (b"x", b"y")
+    assert isinstance(gone, grpc.RpcError)
+
+
+def test_a_private_socket_with_too_long_a_path_is_an_error(name: Name, tmp_path: Path):
+    """The kernel takes some hundred characters; the text says what to do."""
+    with (
+        pytest.raises(PortError, match=r"cannot bind the socket .*: choose a shorter TMPDIR"),
+        serving(name, METHODS, private=f"{tmp_path}/{'x' * 120}"),
+    ):
+        pass
 
 
 def test_a_port_that_someone_holds_alone_is_an_error(name: Name):

@@ -43,7 +43,7 @@ class AioTransport:
         self._deferred: list[Callable[[], None]] = []
         self._server = self._loop.run_until_complete(self._build(config))
 
-    def listen(self, address: str, methods: Methods) -> int:
+    def listen(self, address: str, methods: Methods, private: str | None = None) -> int:
         """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
         self._server.add_generic_rpc_handlers((_Router(methods, self._observe),))
         try:
@@ -54,6 +54,12 @@ class AioTransport:
         except RuntimeError as error:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
             raise PortError(msg) from error
+        if private is not None:
+            try:
+                self._server.add_insecure_port(f"unix:{private}")
+            except RuntimeError as error:
+                msg = f"cannot bind the socket {private}: choose a shorter TMPDIR"
+                raise PortError(msg) from error
         self._loop.run_until_complete(self._server.start())
         return port
 

@@ -138,8 +138,12 @@ class Loop(Protocol):
 class Transport(Loop, Protocol):
     """A gRPC server. Everything runs on the thread that calls `run`."""
 
-    def listen(self, address: str, methods: Methods) -> int:
-        """Bind "host:port" and serve `methods` there; return the port, or raise PortError."""
+    def listen(self, address: str, methods: Methods, private: str | None = None) -> int:
+        """Bind "host:port" and serve `methods` there; return the port, or raise PortError.
+
+        `private` is the path of a unix socket where they are served too, without TLS: who may
+        connect there is the file system's to say.
+        """
         ...
 
     def run(self) -> None:

@@ -90,12 +90,16 @@ class CoreTransport:
         # One object for good, so that the loop can tell it by identity.
         self._wake_tag = self._on_wake
 
-    def listen(self, address: str, methods: Methods) -> int:
+    def listen(self, address: str, methods: Methods, private: str | None = None) -> int:
         """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
         self._methods = {path.encode(): method for path, method in methods.items()}
         port = self._bind(address.encode())
         if not port:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
+            raise PortError(msg)
+        # Before the start: core takes no further listener after it.
+        if private is not None and not self._server.add_http2_port(f"unix:{private}".encode()):
+            msg = f"cannot bind the socket {private}: choose a shorter TMPDIR"
             raise PortError(msg)
         self._server.start()
         self._accepting = True
