@@ -59,7 +59,7 @@ def test_the_card_says_who_wins_what_would_help_and_how_to_call(
 
     for part in (
         "# thermometer, version 1",
-        "so the line wins on rows left out",
+        "so the line is kept; errors on rows left out",
         "| line | 2 | 2.126 | 1.711 |  |",
         "100.0% (11 of 11)",
         "* more varied data: 1 of 11 rows",

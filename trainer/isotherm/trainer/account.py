@@ -117,8 +117,8 @@ def _inputs(contract: v1.Contract) -> Iterator[Block]:
     yield Grid(header=header, rows=tuple(rows))
     yield Text(
         text="Values are raw, in these units and in this order: scaling is part of the model. "
-        "Outside the ranges an answer is a guess, and the server counts such rows. Rows with NaN "
-        "or infinity are refused."
+        "Outside the ranges an answer is a guess, and `isotherm predict` says so. Rows with "
+        "NaN or infinity are refused."
     )
 
 

@@ -51,7 +51,7 @@ def verdict(fitted: Fitted) -> str:
     if network.cross_validation_error < _named(board, kept).cross_validation_error:
         text = (
             f"The {network.name} does not beat the {kept} by more than chance explains, so the "
-            f"{kept} wins"
+            f"{kept} is kept; errors"
         )
     return f"{text} on rows left out ({board.metric}: {errors})."
 
