@@ -76,8 +76,8 @@ def test_a_network_that_gains_by_chance_does_not_win(fitted: Fitted) -> None:
 
     assert board.kept == "line"
     assert remedies.verdict(fitted) == (
-        "The network does not beat the line by more than chance explains, so the line is kept; errors on "
-        "rows left out (RMSE: network 1.914, line 2.126)."
+        "The network does not beat the line by more than chance explains, so the line is kept; "
+        "errors on rows left out (RMSE: network 1.914, line 2.126)."
     )
 
 
