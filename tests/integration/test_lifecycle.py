@@ -272,8 +272,9 @@ def test_a_call_whose_deadline_passed_in_the_queue_never_runs(tmp_path: Path) ->
 
 
 def children(pid: int) -> list[int]:
-    """Return the process ids of a process's children."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the process ids of a process's children, whichever of its threads started them."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def running(pid: int) -> bool:

@@ -139,6 +139,26 @@ def test_no_vetting_process_is_left_once_the_server_serves(repository: Path) -> 
 
 
 @pytest.mark.slow
+def test_versions_that_follow_each_other_share_a_process_which_then_ends(tmp_path: Path) -> None:
+    """Starting it takes longer than vetting a small file does, and beside callers it is felt."""
+    models.publish(tmp_path, "m", models.doubling())
+    flags = ("--vetting", "standard", "--model-control", "explicit", "--load-model", "m")
+    with serving(tmp_path, *flags) as server, grpc.insecure_channel(server.address) as channel:
+        (worker,) = children(server.process.pid)
+        ended = eventually(lambda: children(worker) == [])
+        vetting = []
+        for version in (2, 3):
+            models.publish(tmp_path, "m", models.doubling(), version)
+            call(channel, "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="m"))
+            vetting.append(children(worker))
+
+        assert ended
+        assert len(vetting[0]) == 1
+        assert vetting[0] == vetting[1]
+        assert eventually(lambda: children(worker) == [], 30)
+
+
+@pytest.mark.slow
 def test_two_hundred_models_are_vetted_and_loaded_within_ten_seconds(tmp_path: Path) -> None:
     """One process imports once, and forks for each. Processor time, since machines are shared."""
     for number in range(200):

@@ -67,13 +67,19 @@ class Changes:
         self._work.put(work)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._next()) is not None:
             try:
                 work()
             except Exception:  # noqa: BLE001  a failed change must not end those to come
                 _log.exception("this is a bug: a change raised")
-            if self._work.empty():
-                self._loader.rest()
+        self._loader.rest()
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._work.get(timeout=self._loader.rest_in_s())
+        except queue.Empty:
+            self._loader.rest()
+            return self._work.get()
 
     def _load(self, name: str, done: Done) -> None:
         try:

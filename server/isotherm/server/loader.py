@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 # The runtime's own limit for a model in one file.
 MAX_FILE_BYTES: Final = 2 << 30
 
+_REST_AFTER_S: Final = 5.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Model:
@@ -115,6 +117,15 @@ class Loader:
             load_ns=time.perf_counter_ns() - started_ns,
             settings=settings,
         )
+
+    def rest_in_s(self) -> float | None:
+        """Return when `rest` is due, unless a file comes before; None when there is nothing to do.
+
+        Starting what vets files takes longer than a file does: versions that follow each other
+        closely share it.
+        """
+        idle_s = self._vetter.idle_s
+        return None if idle_s is None else max(0.0, _REST_AFTER_S - idle_s)
 
     def rest(self) -> None:
         """Give back what only loading needs."""

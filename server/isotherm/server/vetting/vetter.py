@@ -28,6 +28,12 @@ class Vetter:
     def __init__(self, config: VettingConfig) -> None:
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
+        self._used_at = time.monotonic()
+
+    @property
+    def idle_s(self) -> float | None:
+        """How long the process has waited for a file; None when there is no process."""
+        return None if self._process is None else time.monotonic() - self._used_at
 
     @property
     def active(self) -> bool:
@@ -91,6 +97,8 @@ class Vetter:
             self.close()
             msg = f"the process that vets it failed ({error}): it is not loaded"
             raise LoadError(msg) from error
+        finally:
+            self._used_at = time.monotonic()
 
     def _exchange(self, request: bytes) -> bytes:
         process = self._process
