@@ -19,6 +19,8 @@ from tests.lesson.printouts import difference
 from tests.support.environments import ROOT
 
 SERVE = "isotherm serve "
+# What a command ends with that goes on; a test starts it itself.
+BACKGROUND = " &"
 # What a command of a page may take at the most.
 TIMEOUT_S = 120
 # Processors differ in the last digits.
@@ -87,7 +89,7 @@ def server_flags(blocks: list[Block]) -> list[str]:
         for command in commands(block)
         if command.line.startswith(SERVE)
     )
-    return shlex.split(line.removeprefix(SERVE).removesuffix("&"))
+    return shlex.split(line.removeprefix(SERVE).removesuffix(BACKGROUND))
 
 
 def broken_links(name: str) -> list[str]:
@@ -125,7 +127,7 @@ class Reader:
                 wrong += [
                     self.try_out(command)
                     for command in commands(block)
-                    if not command.line.startswith(SERVE)
+                    if not command.line.endswith(BACKGROUND)
                 ]
             elif block.file:
                 self.write(block.file, block.code)

