@@ -71,6 +71,7 @@ def serve(
     metrics_port: Annotated[
         int, typer.Option(help="HTTP port of /metrics.", envvar="ISOTHERM_METRICS_PORT")
     ] = 8002,
+    http_port: flags.HttpPort = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -221,6 +222,7 @@ def serve(
             host=host,
             grpc_port=grpc_port,
             metrics_port=metrics_port,
+            http_port=http_port,
             workers=workers or cpus.allowed(),
             provider=provider.value,
             transport=transport.value,

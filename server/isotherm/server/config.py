@@ -132,6 +132,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     grpc_port: int = 8001
     metrics_port: int = 8002
+    # None: no REST.
+    http_port: int | None = None
     workers: int = 1
     provider: Provider = "auto"
     transport: TransportName = "auto"
@@ -166,13 +168,21 @@ class ServerConfig:
         if self.load_models and self.model_control != "explicit":
             msg = f"load_models needs model_control explicit, which is {self.model_control}"
             raise ConfigError(msg)
-        for name, port in (("grpc_port", self.grpc_port), ("metrics_port", self.metrics_port)):
+        self._check_ports()
+
+    def _check_ports(self) -> None:
+        taken: dict[int, str] = {}
+        for name in ("grpc_port", "metrics_port", "http_port"):
+            port: int | None = getattr(self, name)
+            if port is None:
+                continue
             if not 0 <= port <= MAX_PORT:
                 msg = f"{name} is {port}, expected 0 (any free port) to {MAX_PORT}"
                 raise ConfigError(msg)
-        if self.grpc_port and self.grpc_port == self.metrics_port:
-            msg = f"grpc_port and metrics_port are both {self.grpc_port}: give each its own"
-            raise ConfigError(msg)
+            if port and port in taken:
+                msg = f"{taken[port]} and {name} are both {port}: give each its own"
+                raise ConfigError(msg)
+            taken[port] = name
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a worker process and for the log."""

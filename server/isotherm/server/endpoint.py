@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from isotherm.server import metrics
+from isotherm.server.config import ServerConfig
+from isotherm.server.counters import Block
 from isotherm.server.errors import PortError
 
 _log = logging.getLogger(__name__)
@@ -70,6 +73,23 @@ class Endpoint:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+
+def open_endpoint(
+    config: ServerConfig, blocks: Sequence[Block], restarts: Callable[[], Sequence[int]]
+) -> Endpoint:
+    """Bind the metrics port for workers that count into `blocks`."""
+    registry = CollectorRegistry()
+    registry.register(metrics.ServerCollector(blocks, restarts))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    ready = check_page(lambda: metrics.ready(blocks), "ready", "not ready")
+    pages = {
+        "/metrics": metrics_page(registry),
+        "/healthz": check_page(lambda: metrics.live(blocks), "live", "stuck"),
+        "/v2/health/ready": ready,
+    }
+    return Endpoint(config.host, config.metrics_port, pages)
 
 
 class _Server(ThreadingHTTPServer):

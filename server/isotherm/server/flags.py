@@ -1,4 +1,4 @@
-"""The flags of `isotherm serve` that say who may call, and how much of the server a caller gets."""
+"""The flags of `isotherm serve` that say who may call and how, and how much a caller gets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+HttpPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of REST (JSON), with the extra isotherm[rest]; 0 for any free one.",
+        envvar="ISOTHERM_HTTP_PORT",
+        show_default="off",
+    ),
+]
 TlsCert = Annotated[
     Path | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""One worker's place under the supervisor: its process, its line, and when to start it again."""
+"""A process's place under the supervisor: the process, its line, and when to start it again."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from isotherm.server.layout import WorkerState
 
 _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
-# A worker that served so long starts with a fresh back-off.
+# A process that served so long starts with a fresh back-off.
 _STABLE_AFTER_S: Final = 60.0
 # How long a process may take to end once it has closed its line.
 _EXIT_S: Final = 10.0
 
 
 class Slot:
-    """A worker process, or the wait for one."""
+    """A process that serves, or the wait for one."""
 
-    def __init__(
-        self, config: ServerConfig, number: int, blocks: Sequence[Block], address: str
-    ) -> None:
-        self.number = number
+    def __init__(self, name: str, module: str) -> None:
+        self.name = name
         self.restarts = 0
         self.restart_at: float | None = None
         self.serving_since: float | None = None
@@ -39,9 +37,7 @@ class Slot:
         self.killed = False
         self.reason = ""
         self.line: Line
-        self._config = config
-        self._blocks = blocks
-        self._address = address
+        self._module = module
         self._backoff_s = _FIRST_BACKOFF_S
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,42 +46,34 @@ class Slot:
         """Whether the process is there."""
         return self._process is not None
 
-    def start(self, selector: selectors.BaseSelector, models: list[str] | None) -> None:
-        """Start the process, and tell it what to be; `models` are to be loaded, None means all."""
+    def launch(self, selector: selectors.BaseSelector, fds: Sequence[int], **told: object) -> int:
+        """Start the process with these descriptors, tell it what to be, and return its id."""
         self.restart_at = self.serving_since = None
         self.reason = ""
         ours, theirs = socket.socketpair()
-        fds = [block.fd for block in self._blocks]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
-                [sys.executable, "-m", "isotherm.server.process", str(theirs.fileno())],
+                [sys.executable, "-m", self._module, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), *fds),
                 stdin=subprocess.DEVNULL,
             )
-        self._blocks[self.number].pid = self._process.pid
         self.line = Line(ours)
-        self.line.send(
-            control.START,
-            config=self._config.to_json(),
-            slot=self.number,
-            blocks=fds,
-            address=self._address,
-            models=models,
-        )
+        self.line.send(control.START, **told)
         selector.register(self.line, selectors.EVENT_READ, self)
+        return self._process.pid
 
     def read(self) -> list[Message] | None:
-        """Return what the worker says; None when it has ended."""
+        """Return what the process says; None when it has ended."""
         messages = self.line.read()
         if messages and any(message["kind"] == control.SERVING for message in messages):
             self.never_served = False
         return messages
 
-    def drain(self) -> None:
-        """Tell the worker to stop when its calls are answered."""
+    def drain(self, *, hold: bool = False) -> None:
+        """Tell the process to stop when its calls are answered; with `hold`, not yet."""
         self.restart_at = None
         if self.running:
-            self.line.send(control.DRAIN)
+            self.line.send(control.DRAIN, hold=hold)
 
     def reap(self) -> int:
         """Take leave of a process that has closed its line; return its exit status."""
@@ -97,9 +85,6 @@ class Slot:
             status = -signal.SIGKILL
         self._process = None
         self.line.close()
-        block = self._blocks[self.number]
-        block.state = WorkerState.DOWN
-        block.pid = 0
         return status
 
     def plan_restart(self) -> None:
@@ -117,3 +102,45 @@ class Slot:
             self.killed = True
             self._process.kill()
             self._process.wait()
+
+
+class WorkerSlot(Slot):
+    """A worker's place, with its block of counters."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        number: int,
+        blocks: Sequence[Block],
+        address: str,
+        private: str | None = None,
+    ) -> None:
+        """`private` is where the worker listens for the gateway, if there is one."""
+        super().__init__(f"worker {number}", "isotherm.server.process")
+        self.number = number
+        self._config = config
+        self._blocks = blocks
+        self._address = address
+        self._private = private
+
+    def start(self, selector: selectors.BaseSelector, models: list[str] | None) -> None:
+        """Start the process; `models` are to be loaded, None means all."""
+        fds = [block.fd for block in self._blocks]
+        self._blocks[self.number].pid = self.launch(
+            selector,
+            fds,
+            config=self._config.to_json(),
+            slot=self.number,
+            blocks=fds,
+            address=self._address,
+            private=self._private,
+            models=models,
+        )
+
+    def reap(self) -> int:
+        """Take leave of the process, and say in its block that it is down."""
+        status = super().reap()
+        block = self._blocks[self.number]
+        block.state = WorkerState.DOWN
+        block.pid = 0
+        return status

@@ -10,6 +10,7 @@ import itertools
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -37,6 +38,7 @@ from isotherm.server.vetting.vetter import Vetter
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
+_HOLD_WITHIN_S: Final = 0.5
 
 
 class Worker:
@@ -56,6 +58,9 @@ class Worker:
         self._block = blocks[slot]
         self._line = line
         self._draining = False
+        # While draining: when to stop at the earliest, and whether the gateway still needs us.
+        self._stop_at = 0.0
+        self._held = False
         # Changes that callers here asked for, until every worker has made them.
         self._asked: dict[int, Callable[[ServerError | None], None]] = {}
         self._ask_ids = itertools.count()
@@ -81,8 +86,8 @@ class Worker:
             self._inference.apply(Change(name, tuple(versions), added=models))
             self._health.set(name, serving=bool(models))
 
-    def listen(self, address: str) -> int:
-        """Bind, and say that this worker serves; return the port."""
+    def listen(self, address: str, private: str | None = None) -> int:
+        """Bind, also a `private` socket for the gateway, and say that we serve; return the port."""
         explicit = self._config.model_control == "explicit"
         table = methods(
             self._inference,
@@ -93,7 +98,7 @@ class Worker:
             ReflectionService(),
         )
         guarded = self._access.guard(table, public=self._health.public_methods())
-        port = self._transport.listen(address, guarded)
+        port = self._transport.listen(address, guarded, private)
         self._block.state = WorkerState.SERVING
         self._beat()
         return port
@@ -102,7 +107,7 @@ class Worker:
         """Do what the supervisor says; called on the control thread."""
         kind = message["kind"]
         if kind == control.DRAIN:
-            self.drain_soon()
+            self.drain_soon(hold=message["hold"])
         elif kind == control.RECONCILE:
             self._changes.reconcile()
         elif kind == control.CHANGE:
@@ -128,13 +133,21 @@ class Worker:
         self._inference.close()
         self._block.state = WorkerState.DOWN
 
-    def drain_soon(self) -> None:
-        """Begin to stop; may be called from any thread, from signal handlers, and again."""
-        self._transport.call_soon_threadsafe(self._drain)
+    def drain_soon(self, *, hold: bool | None = None) -> None:
+        """Begin to stop; may be called from any thread, from signal handlers, and again.
 
-    def _drain(self) -> None:
-        if self._draining:
-            return
+        With `hold` nobody new is invited, but what the gateway accepts is answered, until this is
+        called with False; None changes nothing about that.
+        """
+        self._transport.call_soon_threadsafe(lambda: self._drain(hold=hold))
+
+    def _drain(self, *, hold: bool | None) -> None:
+        self._held = self._held if hold is None else hold
+        if not self._draining:
+            self._begin_to_drain()
+        self._transport.call_later(self._stop_at - time.monotonic(), self._stop)
+
+    def _begin_to_drain(self) -> None:
         self._draining = True
         self._block.state = WorkerState.DRAINING
         self._health.set("", serving=False)
@@ -142,9 +155,15 @@ class Worker:
             self._health.set(entry.name, serving=False)
         self._inference.drain()
         # Balancers learn that they must look elsewhere, while calls are still welcome.
-        self._transport.call_later(self._config.drain_delay_s, self._stop)
+        delay_s = self._config.drain_delay_s
+        if self._config.http_port is not None:
+            # A signal to the group comes here and to the supervisor: hear whether it holds us.
+            delay_s = max(delay_s, _HOLD_WITHIN_S)
+        self._stop_at = time.monotonic() + delay_s
 
     def _stop(self) -> None:
+        if self._held:
+            return
         self._streaming.close()
         self._health.close()
         self._transport.stop(self._config.grace_s)
@@ -234,7 +253,7 @@ def run(
     blocks[slot].restart()
     try:
         worker = Worker(config, slot, blocks, line, start["models"], vetter)
-        port = worker.listen(start["address"])
+        port = worker.listen(start["address"], start["private"])
     except StartError as error:
         line.send(control.FAILED, reason=str(error))
         return 1
@@ -244,7 +263,7 @@ def run(
         for message in inbox:
             worker.obey(message)
         # The supervisor is gone: nobody would restart or stop this worker.
-        worker.drain_soon()
+        worker.drain_soon(hold=False)
 
     threading.Thread(target=obey, name="control", daemon=True).start()
     line.send(

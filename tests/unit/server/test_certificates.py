@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from isotherm.server.errors import ConfigError
-from isotherm.server.transport.certificates import CertificateFiles, _Watch, server_credentials
+from isotherm.server.transport.certificates import (
+    CertificateFiles,
+    Watch,
+    read_context,
+    server_credentials,
+)
 from tests.support.certificates import Authority, Pair
 
 NOT_PEM = "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n"
@@ -89,7 +94,9 @@ def test_an_encrypted_key_is_refused_without_asking_for_its_password(
 def test_files_that_stay_are_read_once(authority: Authority):
     """A handshake costs a look, no reading."""
     pair = authority.issue("server")
-    watch = _Watch(CertificateFiles(cert=pair.cert, key=pair.key, client_ca=authority.pair.cert))
+    watch = Watch(
+        CertificateFiles(cert=pair.cert, key=pair.key, client_ca=authority.pair.cert), read_context
+    )
 
     assert [watch.fetch(), watch.fetch()] == [None, None]
 
@@ -100,7 +107,7 @@ def test_a_new_pair_is_taken_once_both_files_are_there(
 ):
     """Half of it is an error that passes; the old certificate serves until then."""
     pair, new = authority.issue("server"), authority.issue("new")
-    watch = _Watch(CertificateFiles(cert=pair.cert, key=pair.key))
+    watch = Watch(CertificateFiles(cert=pair.cert, key=pair.key), read_context)
     pair.cert.write_bytes(new.cert.read_bytes())
     half = [watch.fetch() for _ in range(3)]
     logged = errors(caplog)
@@ -123,7 +130,7 @@ def test_a_file_that_is_gone_is_an_error_once(
 ):
     """And every later change is looked at again."""
     pair, new = authority.issue("server"), authority.issue("new")
-    watch = _Watch(CertificateFiles(cert=pair.cert, key=pair.key))
+    watch = Watch(CertificateFiles(cert=pair.cert, key=pair.key), read_context)
     pair.key.unlink()
     gone = [watch.fetch(), watch.fetch()]
     copy(new, pair)

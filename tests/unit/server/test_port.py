@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from isotherm.server.errors import PortError
-from isotherm.server.port import reserve_port
+from isotherm.server.port import open_port, reserve_port
 
 
 @contextlib.contextmanager
@@ -90,3 +90,21 @@ def test_an_ipv6_address_is_written_in_brackets():
     holder, address = reserve_port("::1", 0)
     with holder:
         assert address == f"[::1]:{holder.getsockname()[1]}"
+
+
+def test_the_http_port_is_listened_on_at_once():
+    """Callers queue in the kernel until the gateway, which gets the socket, accepts them."""
+    listening, address = open_port("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()) as caller:
+        accepted, _ = listening.accept()
+        with accepted:
+            peer = caller.getpeername()
+
+    assert address == "{}:{}".format(*peer)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_an_http_port_that_anyone_has_is_an_error(shared: bool):
+    """The flag is named."""
+    with listener(shared=shared) as port, pytest.raises(PortError, match=r"\(--http-port\)"):
+        open_port("127.0.0.1", port)

@@ -643,12 +643,14 @@ def test_a_private_socket_is_served_beside_the_port(name: Name, tmp_path: Path):
         dead.bind(str(private))
     with serving(name, METHODS, private=str(private)) as server:
         with grpc.insecure_channel(f"unix:{private}") as channel:
-            answer = channel.unary_unary("/t/Echo")(b"x", timeout=PATIENCE_S)
+            echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/t/Echo")
+            answer = echo(b"x", timeout=PATIENCE_S)
         both = server.call("/t/Echo", b"y")
         server.stop()
         server.join()
         with grpc.insecure_channel(f"unix:{private}") as channel:
-            gone = channel.unary_unary("/t/Echo").future(b"x", timeout=PATIENCE_S).exception()
+            echo = channel.unary_unary("/t/Echo")
+            gone = echo.future(b"x", timeout=PATIENCE_S).exception()
 
     assert (answer, both) == (b"x", b"y")
     assert isinstance(gone, grpc.RpcError)

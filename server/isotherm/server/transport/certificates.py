@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Generic, NoReturn, TypeVar, cast
 
 import grpc
 
 from isotherm.server.errors import ConfigError
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +40,7 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     Raises ConfigError when the files cannot serve now. Later a bad file changes nothing: what was
     read before stays, and the log says why, once.
     """
-    watch = _Watch(files)
+    watch = Watch(files, _configuration)
     # The stubs do not know that None keeps what there is.
     fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", watch.fetch)
     return grpc.dynamic_ssl_server_credentials(
@@ -46,18 +48,19 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     )
 
 
-class _Watch:
-    """The files as they were read last."""
+class Watch(Generic[T]):
+    """What `read` made of the files last; it raises ConfigError when they cannot serve."""
 
-    def __init__(self, files: CertificateFiles) -> None:
+    def __init__(self, files: CertificateFiles, read: Callable[[CertificateFiles], T]) -> None:
         self._files = files
+        self._read = read
         # core shakes hands on threads of its own.
         self._lock = threading.Lock()
         # Taken before reading: a file that changes meanwhile is read again.
         self._stamps = files.stamps()
-        self.first = _read(files)
+        self.first = read(files)
 
-    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+    def fetch(self) -> T | None:
         """Return what is new in the files; None to go on with what there is."""
         with self._lock:
             stamps = self._files.stamps()
@@ -65,16 +68,23 @@ class _Watch:
                 return None
             self._stamps = stamps
             try:
-                configuration = _read(self._files)
+                read = self._read(self._files)
             except ConfigError as error:
                 _log.error("TLS goes on with the certificate it has: %s", error)
                 return None
             _log.info("TLS has a new certificate: %s", self._files.cert)
-            return configuration
+            return read
 
 
-def _read(files: CertificateFiles) -> grpc.ServerCertificateConfiguration:
-    """Read the files; raise ConfigError unless they belong together."""
+def _configuration(files: CertificateFiles) -> grpc.ServerCertificateConfiguration:
+    _, configuration = read_context(files)
+    return configuration
+
+
+def read_context(
+    files: CertificateFiles,
+) -> tuple[ssl.SSLContext, grpc.ServerCertificateConfiguration]:
+    """Return the files' content for HTTPS and for gRPC; raise ConfigError unless they fit."""
     chain, key = _content("certificate", files.cert), _content("key", files.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # OpenSSL reads files only; these are what was read above, whatever happens to the paths.
@@ -92,7 +102,7 @@ def _read(files: CertificateFiles) -> grpc.ServerCertificateConfiguration:
         except (OSError, ValueError) as error:
             msg = f"the client CA {files.client_ca} holds no certificate in PEM"
             raise ConfigError(msg) from error
-    return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+    return context, grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
 
 
 def _refuse_pair(files: CertificateFiles, error: Exception) -> NoReturn:
