@@ -37,10 +37,19 @@ def test_the_namespace_has_no_init(root: str) -> None:
         ("isotherm.client.cli", {"isotherm.server", "isotherm.trainer", "onnxruntime", "torch"}),
         (
             "isotherm.server.worker",
-            {"isotherm.client", "isotherm.trainer", "onnx", "torch", "typer"},
+            {"isotherm.client", "isotherm.server.rest", "isotherm.trainer", "onnx", "torch"}
+            | {"typer", "uvicorn"},
+        ),
+        (
+            "isotherm.server.rest.gateway",
+            {"isotherm.server.service", "isotherm.server.worker", "onnxruntime"}
+            | {"prometheus_client", "starlette", "torch"},
         ),
         ("isotherm.server.process", {"grpc", "numpy", "onnx", "onnxruntime", "torch"}),
-        ("isotherm.server.supervisor", {"grpc", "numpy.testing", "onnxruntime", "torch"}),
+        (
+            "isotherm.server.supervisor",
+            {"grpc", "numpy.testing", "onnxruntime", "torch", "uvicorn"},
+        ),
         ("isotherm.server.__main__", {"grpc", "onnxruntime", "prometheus_client", "torch"}),
         ("isotherm.trainer.run", {"grpc", "isotherm.client", "isotherm.server"}),
     ],

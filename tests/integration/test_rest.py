@@ -70,7 +70,9 @@ def _rest(server: Server) -> Rest:
     """The server's REST port, as its log announces it."""
     assert eventually(lambda: "REST on http://127.0.0.1:" in server.log)
     port = server.log.partition("REST on http://127.0.0.1:")[2].partition("/v2")[0]
-    return Rest(int(port))
+    rest = Rest(int(port))
+    assert eventually(lambda: rest.get("/v2/health/ready").status == 200)
+    return rest
 
 
 @pytest.fixture(name="channel", scope="module")

@@ -190,7 +190,7 @@ class Supervisor:
                 self._end_change_of(slot, key)
         if self._signals or self._failure is not None:
             if slot is self._front:
-                self._drain_workers()
+                self._release_workers()
             return
         if slot.never_served:
             # What keeps the first start from working is the operator's to mend: say it and end.
@@ -259,22 +259,16 @@ class Supervisor:
 
     def _drain(self) -> None:
         """Have all stop: the gateway first, since the workers answer what it has accepted."""
-        if self._front is not None:
-            self._front.drain()
-        if self._front is None or not self._front.running:
-            self._drain_workers()
-            return
-        self._stop_by = time.monotonic() + self._patience_at_stop_s()
-        for slot in self._slots:
-            slot.drain(hold=True)
+        held = self._front is not None and self._front.running
+        patience_s = self._config.drain_delay_s + self._config.grace_s + _EXIT_MARGIN_S
+        self._stop_by = time.monotonic() + patience_s
+        for slot in self._children:
+            slot.drain(hold=held)
 
-    def _drain_workers(self) -> None:
-        self._stop_by = time.monotonic() + self._patience_at_stop_s()
+    def _release_workers(self) -> None:
+        self._stop_by = max(self._stop_by or 0.0, time.monotonic() + _EXIT_MARGIN_S)
         for slot in self._slots:
             slot.drain()
-
-    def _patience_at_stop_s(self) -> float:
-        return self._config.drain_delay_s + self._config.grace_s + _EXIT_MARGIN_S
 
     def _stopping(self) -> list[Slot]:
         """Return who should have stopped by now: while there is a gateway, it alone."""

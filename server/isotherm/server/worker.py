@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
 _HOLD_WITHIN_S: Final = 0.5
+_LEAST_GRACE_S: Final = 1.0
 
 
 class Worker:
@@ -166,7 +167,9 @@ class Worker:
             return
         self._streaming.close()
         self._health.close()
-        self._transport.stop(self._config.grace_s)
+        # One grace for the gateway's requests and for ours: who stops us has counted with one.
+        left_s = self._stop_at + self._config.grace_s - time.monotonic()
+        self._transport.stop(max(left_s, min(_LEAST_GRACE_S, self._config.grace_s)))
 
     def _beat(self) -> None:
         self._block.beat()

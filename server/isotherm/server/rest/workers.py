@@ -26,10 +26,10 @@ _LOST: Final = "the worker of this request is gone: repeat it, if that does no h
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # A worker that is started again is to be found soon.
+    # A worker that has started is to be found at once, and trying a socket in vain costs little.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 250),
     # Each worker has a connection of its own, also where two channels look alike.
     ("grpc.use_local_subchannel_pool", 1),
 )
