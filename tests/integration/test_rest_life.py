@@ -281,6 +281,38 @@ def test_without_a_worker_there_is_an_answer(folder: Path) -> None:
     assert back
 
 
+@pytest.mark.slow
+def test_a_full_queue_is_429_with_a_time_to_come_back(folder: Path) -> None:
+    """What was accepted is answered; the others hear when to come again."""
+    body, headers = binary_request(
+        [("x", "FP32", HEAVY[:64])], parameters={"binary_data_output": True}
+    )
+    flags = ("--max-batch-size", "64", "--max-queue-rows", "64")
+    replies: list[Reply] = []
+    with rest_of(folder, *flags) as (server, rest):
+
+        def infer() -> None:
+            replies.append(rest.request("POST", "/v2/models/heavy/infer", body, **headers))
+
+        def crowd() -> bool:
+            callers = [threading.Thread(target=infer) for _ in range(40)]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join(60)
+            return any(reply.status == 429 for reply in replies)
+
+        assert eventually(crowd, 30)
+        status = server.stop()
+
+    assert {200, 429} == {reply.status for reply in replies}
+    for reply in replies:
+        if reply.status != 200:
+            assert int(reply.headers["retry-after"]) >= 1
+            assert "Exceeds maximum queue size" in reply.error
+    assert status == 0
+
+
 def seen(rest: Rest, replies: list[Reply], condition: Callable[[Reply], bool]) -> bool:
     """Make a request, keep its reply, and tell whether it is what is waited for."""
     replies.append(rest.infer("doubling", REQUEST))

@@ -86,21 +86,8 @@ class Workers:
             raise _http_error(error, _LOST if lost else error.details() or "") from error
 
     async def ready(self) -> bool:
-        """Tell whether the server is, as a worker says that knows of the others."""
-        channel = self._next()
-        if channel is None:
-            return False
-        check: Any = channel.unary_unary(
-            _CHECK,
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
-        try:
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=_CHECK_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _log.debug("no answer to a health check: %s", error.code())
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        """Tell whether every worker says that the server is; each hears of the others late."""
+        return all(await asyncio.gather(*map(_serving, self._channels)))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -115,6 +102,20 @@ class Workers:
             if found:
                 return found[self._turn % len(found)]
         return None
+
+
+async def _serving(channel: grpc.aio.Channel) -> bool:
+    check: Any = channel.unary_unary(
+        _CHECK,
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    try:
+        answer = await check(health_pb2.HealthCheckRequest(), timeout=_CHECK_TIMEOUT_S)
+    except grpc.aio.AioRpcError as error:
+        _log.debug("no answer to a health check: %s", error.code())
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def _http_error(error: grpc.aio.AioRpcError, details: str) -> HttpError:
