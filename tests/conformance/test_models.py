@@ -179,7 +179,7 @@ def test_the_repository_index_lists_every_version_with_its_state(channel: grpc.C
         ("SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(), "shared memory"),
         ("CudaSharedMemoryRegister", pb.CudaSharedMemoryRegisterRequest(), "shared memory"),
         ("TraceSetting", pb.TraceSettingRequest(), "does not trace"),
-        ("LogSettings", pb.LogSettingsRequest(), "--log-level"),
+        ("LogSettings", pb.LogSettingsRequest(), "--log-control"),
     ],
 )
 def test_what_is_not_served_is_unimplemented_with_a_reason(

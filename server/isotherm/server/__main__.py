@@ -211,6 +211,13 @@ def serve(
     log_level: Annotated[
         str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
     ] = "info",
+    log_control: Annotated[
+        bool,
+        typer.Option(
+            help="Whether callers may change the level while the server runs (LogSettings).",
+            envvar="ISOTHERM_LOG_CONTROL",
+        ),
+    ] = False,
 ) -> None:
     """Serve a model repository over gRPC (Open Inference Protocol) in dynamic batches."""
     if log_level not in logs.LEVELS:
@@ -262,6 +269,7 @@ def serve(
             poll_s=poll_seconds,
             load_models=tuple(load_model or ()),
             log_level=log_level,
+            log_control=log_control,
         )
         _log.debug("settings: %s", config.to_json())
         if config.security.sends_tokens_in_clear:

@@ -156,6 +156,8 @@ class ServerConfig:
     # With explicit control: the models to load at the start.
     load_models: tuple[str, ...] = ()
     log_level: str = "info"
+    # Whether callers may see and change the level while the server runs.
+    log_control: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""

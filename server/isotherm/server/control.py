@@ -14,6 +14,8 @@ RECONCILE: Final = "reconcile"
 # Both ways: a worker asks for a change, the supervisor has every worker make it; and the outcome.
 CHANGE: Final = "change"
 CHANGED: Final = "changed"
+# The change that is about no model, but about what all processes log.
+LOG: Final = "log"
 # Worker to supervisor.
 SERVING: Final = "serving"
 FAILED: Final = "failed"

@@ -8,6 +8,8 @@ import time
 from typing import Final
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+# Above all of them: nothing is logged.
+OFF: Final = "critical"
 
 
 class _UtcFormatter(logging.Formatter):
@@ -24,3 +26,13 @@ def configure(level: str, *, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_UtcFormatter(f"%(asctime)s %(levelname)s {process} %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def level() -> str:
+    """Return the level from which this process logs."""
+    return logging.getLevelName(logging.getLogger().level).lower()
+
+
+def set_level(name: str) -> None:
+    """Log from another level up from now on."""
+    logging.getLogger().setLevel(name.upper())

@@ -10,7 +10,6 @@ PREFIX: Final = f"/{INFERENCE}/"
 
 _REASONS = {
     "TraceSetting": "the server does not trace",
-    "LogSettings": "the log level is set when the server starts (--log-level)",
 }
 _SHARED_MEMORY = "shared memory is not served: send tensors in the message"
 
@@ -37,6 +36,7 @@ SERVED_RPCS: Final = (
     "RepositoryIndex",
     "RepositoryModelLoad",
     "RepositoryModelUnload",
+    "LogSettings",
 )
 
 # What changes the server for every caller; a token of its own may be asked for these.

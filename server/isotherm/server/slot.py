@@ -123,7 +123,9 @@ class WorkerSlot(Slot):
         self._address = address
         self._private = private
 
-    def start(self, selector: selectors.BaseSelector, models: list[str] | None) -> None:
+    def start(
+        self, selector: selectors.BaseSelector, models: list[str] | None, log_level: str
+    ) -> None:
         """Start the process; `models` are to be loaded, None means all."""
         fds = [block.fd for block in self._blocks]
         self._blocks[self.number].pid = self.launch(
@@ -135,6 +137,7 @@ class WorkerSlot(Slot):
             address=self._address,
             private=self._private,
             models=models,
+            log_level=log_level,
         )
 
     def reap(self) -> int:

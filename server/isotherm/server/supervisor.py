@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from isotherm.server import control
+from isotherm.server import control, logs
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Message
 from isotherm.server.counters import Block
@@ -117,7 +117,7 @@ class Supervisor:
 
     def _start(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         if isinstance(slot, WorkerSlot):
-            slot.start(selector, self._models_to_load())
+            slot.start(selector, self._models_to_load(), logs.level())
         elif isinstance(slot, Front):
             slot.start(selector)
 
@@ -217,7 +217,7 @@ class Supervisor:
         key = f"{origin.number}/{message['id']}"
         waiting = {slot.number for slot in self._slots if slot.running}
         self._changes[key] = _Change(origin, message, waiting)
-        self._tell_all(control.CHANGE, id=key, action=message["action"], model=message["model"])
+        self._tell_all(control.CHANGE, id=key, action=message["action"], subject=message["subject"])
 
     def _note_changed(self, slot: WorkerSlot, message: Message) -> None:
         change = self._changes.get(message["id"])
@@ -234,9 +234,8 @@ class Supervisor:
         if change.waiting:
             return
         del self._changes[key]
-        if self._models is not None and not change.error:
-            loads = change.message["action"] == "load"
-            (self._models.add if loads else self._models.discard)(change.message["model"])
+        if not change.error:
+            self._remember(change.message["action"], change.message["subject"])
         if change.origin.running:
             change.origin.line.send(
                 control.CHANGED,
@@ -244,6 +243,13 @@ class Supervisor:
                 error=change.error,
                 missing=change.missing,
             )
+
+    def _remember(self, action: str, subject: str) -> None:
+        """Note a change for workers that are started again."""
+        if action == control.LOG:
+            logs.set_level(subject)
+        elif self._models is not None:
+            (self._models.add if action == "load" else self._models.discard)(subject)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -27,6 +27,7 @@ from isotherm.server.repository import UNLOADED, Change, Entry, Repository
 from isotherm.server.rpcs import COUNTED_RPCS
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
+from isotherm.server.service.log_settings import LogSettingsService
 from isotherm.server.service.methods import methods
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
@@ -95,6 +96,7 @@ class Worker:
             self._models,
             RepositoryService(self._repository, self._ask_all if explicit else None),
             self._streaming,
+            LogSettingsService(self._set_log_level if self._config.log_control else None),
             self._health,
             ReflectionService(),
         )
@@ -181,7 +183,10 @@ class Worker:
     def _ask_all(self, action: str, name: str, done: Callable[[ServerError | None], None]) -> None:
         number = next(self._ask_ids)
         self._asked[number] = done
-        self._line.send(control.CHANGE, id=number, action=action, model=name)
+        self._line.send(control.CHANGE, id=number, action=action, subject=name)
+
+    def _set_log_level(self, level: str, done: Callable[[ServerError | None], None]) -> None:
+        self._ask_all(control.LOG, level, done)
 
     def _on_all_changed(self, message: Message) -> None:
         error: ServerError | None = None
@@ -198,8 +203,13 @@ class Worker:
                 missing=isinstance(error, NotFoundError),
             )
 
+        subject: str = message["subject"]
+        if message["action"] == control.LOG:
+            logs.set_level(subject)
+            done(None)
+            return
         change = self._changes.load if message["action"] == "load" else self._changes.unload
-        change(message["model"], done)
+        change(subject, done)
 
     def _apply(self, change: Change) -> None:
         self._inference.apply(change)
@@ -251,7 +261,7 @@ def run(
 ) -> int:
     """Be the worker that the supervisor's first message describes; return the exit status."""
     slot = int(start["slot"])
-    logs.configure(config.log_level, process=f"worker-{slot}")
+    logs.configure(start["log_level"], process=f"worker-{slot}")
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
     blocks[slot].restart()
     try:

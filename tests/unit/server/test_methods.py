@@ -16,6 +16,7 @@ from isotherm.server.repository import Repository
 from isotherm.server.rpcs import COUNTED_RPCS, PREFIX, SERVED_RPCS, STREAMING_RPCS, UNSERVED_RPCS
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
+from isotherm.server.service.log_settings import LogSettingsService
 from isotherm.server.service.methods import methods
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
@@ -44,6 +45,7 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Table:
         ModelsService(repository, [Block.create([])]),
         RepositoryService(repository),
         StreamingService(inference),
+        LogSettingsService(),
         HealthService(),
         ReflectionService(),
     )

@@ -11,6 +11,7 @@ from isotherm.server.errors import InvalidRequestError, RequestError, Unsupporte
 from isotherm.server.rpcs import PREFIX, UNSERVED_RPCS
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
+from isotherm.server.service.log_settings import LogSettingsService
 from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
@@ -36,6 +37,7 @@ def methods(
     models: ModelsService,
     repository: RepositoryService,
     streaming: StreamingService,
+    log_settings: LogSettingsService,
     health: HealthService,
     reflection: ReflectionService,
 ) -> dict[str, Unary | Stream]:
@@ -56,6 +58,7 @@ def methods(
         **{PREFIX + name: Unary(_answering(name, answer)) for name, answer in answers.items()},
         **{PREFIX + name: _refusal(name, reason) for name, reason in UNSERVED_RPCS.items()},
         **repository.methods(PREFIX),
+        **log_settings.methods(PREFIX),
         **health.methods(),
         **reflection.methods(),
     }
