@@ -73,7 +73,16 @@ def measure(swaps: int) -> Round:
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "models"
         models.publish(repository, "m", models.mlp(seed=1))
-        flags = ("--model-control", "explicit", "--load-model", "m", "--log-level", "error")
+        flags = (
+            "--model-control",
+            "explicit",
+            "--load-model",
+            "m",
+            "--log-level",
+            "error",
+            "--vetting",
+            "standard",
+        )
         with (
             serving(repository, *flags) as server,
             grpc.insecure_channel(server.address) as channel,
