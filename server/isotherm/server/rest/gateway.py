@@ -19,6 +19,7 @@ import uvicorn
 from isotherm.server.config import ServerConfig
 from isotherm.server.rest.app import App
 from isotherm.server.rest.connection import Connection
+from isotherm.server.rest.listener import hush
 from isotherm.server.rest.operations import Operations
 from isotherm.server.rest.tls import server_context
 from isotherm.server.rest.workers import Workers
@@ -26,7 +27,7 @@ from isotherm.server.rest.workers import Workers
 # Of one body, where no limit is given; Triton's is the same.
 DEFAULT_MAX_BYTES: Final = 64 << 20
 _KEEP_ALIVE_S: Final = 65
-# For requests that were on their way when the port was closed.
+# For connections and requests that are on their way when the port is closed.
 _LAST_REQUESTS_S: Final = 0.25
 
 
@@ -65,7 +66,7 @@ class Gateway:
             draining.cancel()
             await workers.close()
 
-    async def _until_drained(self, app: App, server: _Server) -> None:
+    async def _until_drained(self, app: App, server: uvicorn.Server) -> None:
         loop, drained = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -78,8 +79,7 @@ class Gateway:
             await drained.wait()
         app.closing = True
         await asyncio.sleep(self._config.drain_delay_s)
-        for listening in server.servers:
-            listening.close()
+        hush(self._listener)
         await asyncio.sleep(_LAST_REQUESTS_S)
         server.should_exit = True
 
@@ -111,7 +111,6 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
         super().__init__(config)
-        self.servers: list[asyncio.base_events.Server] = []
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
