@@ -39,7 +39,7 @@ def _guarded(
         (tokens / name).chmod(0o600)
     port = free_port()
     flags = (
-        *("--http-port", str(port), "--log-level", "debug"),
+        *("--http-port", str(port), "--log-level", "debug", "--log-control"),
         *("--model-control", "explicit", "--load-model", "doubling"),
         *("--auth-token-file", str(tokens / "caller")),
         *("--control-token-file", str(tokens / "operator")),
@@ -93,6 +93,41 @@ def test_an_operator_loads_and_unloads(guarded: tuple[Server, Rest]) -> None:
     ]
 
     assert statuses == [200, 503, 503, 200, 200, 200, 404, 501, 400, 400]
+
+
+def quiet(server: Server, rest: Rest) -> bool:
+    """Tell whether the gateway leaves a refusal out of the log."""
+    before = server.log.count("/v2/silence")
+    rest.get("/v2/silence")
+    return server.log.count("/v2/silence") == before
+
+
+def test_an_operator_sees_and_changes_what_is_logged(guarded: tuple[Server, Rest]) -> None:
+    """With Triton's body; by every process, the gateway among them."""
+    server, rest = guarded
+    operator = bearer("operator-1")
+    refused = rest.get("/v2/logging", **bearer("caller-1")).status
+    before = rest.get("/v2/logging", **operator)
+    less = rest.post("/v2/logging", {"log_verbose_level": 0, "log_info": True}, **operator)
+    # The gateway hears of it from the supervisor, and not at once.
+    silent = eventually(lambda: quiet(server, rest))
+    wrong = rest.post("/v2/logging", {"log_info": 1}, **operator)
+    null = rest.post("/v2/logging", {"log_info": None}, **operator)
+    again = rest.post("/v2/logging", {"log_verbose_level": 1}, **operator)
+    heard = eventually(
+        lambda: rest.get("/v2/noise").status == 404 and "/v2/noise: 404" in server.log
+    )
+
+    assert (silent, heard) == (True, True)
+    assert refused == 403
+    assert before.content["log_verbose_level"] == 1
+    assert (200, 0, True) == (
+        less.status,
+        less.content["log_verbose_level"],
+        less.content["log_info"],
+    )
+    assert (400, 400, 200) == (wrong.status, null.status, again.status)
+    assert again.content == before.content
 
 
 @pytest.mark.parametrize("name", ["doubling", "nobody"])

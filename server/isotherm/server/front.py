@@ -11,6 +11,7 @@ import selectors
 import shutil
 import tempfile
 
+from isotherm.server import control, logs
 from isotherm.server.config import ServerConfig
 from isotherm.server.errors import ConfigError
 from isotherm.server.port import open_port
@@ -48,9 +49,15 @@ class Front(Slot):
             selector,
             [fd],
             config=self._config.to_json(),
+            log_level=logs.level(),
             listener=fd,
             workers=[self.private(number) for number in range(self._config.workers)],
         )
+
+    def log(self, level: str) -> None:
+        """Have the gateway log from a level up, as all others do now."""
+        if self.running:
+            self.line.send(control.LOG, level=level)
 
     def drain(self, *, hold: bool = False) -> None:
         """Stop listening here, so that nobody queues for a gateway that is gone."""

@@ -140,7 +140,6 @@ class Supervisor:
             for slot in self._stopping():
                 _log.error("%s did not stop in time: killing it", slot.name)
                 slot.kill()
-
         if self._config.model_control == "poll" and self._poll_at <= now:
             self._poll_at = now + self._config.poll_s
             self._tell_all(control.RECONCILE)
@@ -248,6 +247,8 @@ class Supervisor:
         """Note a change for workers that are started again."""
         if action == control.LOG:
             logs.set_level(subject)
+            if self._front is not None:
+                self._front.log(subject)
         elif self._models is not None:
             (self._models.add if action == "load" else self._models.discard)(subject)
 
@@ -278,9 +279,8 @@ class Supervisor:
 
     def _stopping(self) -> list[Slot]:
         """Return who should have stopped by now: while there is a gateway, it alone."""
-        if self._front is not None and self._front.running:
-            return [self._front]
-        return [slot for slot in self._slots if slot.running]
+        running = [slot for slot in self._children if slot.running]
+        return [self._front] if self._front in running else running
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ def main() -> int:
     from isotherm.server.rest.gateway import Gateway
 
     config = ServerConfig.from_json(start["config"])
-    logs.configure(config.log_level, process="gateway")
+    logs.configure(start["log_level"], process="gateway")
     listener = socket.socket(fileno=start["listener"])
     try:
         gateway = Gateway(config, listener, start["workers"])
@@ -42,6 +42,8 @@ def main() -> int:
         for message in inbox:
             if message["kind"] == control.DRAIN:
                 gateway.drain_soon()
+            elif message["kind"] == control.LOG:
+                logs.set_level(message["level"])
         # The supervisor is gone: nobody would restart or stop this process.
         gateway.drain_soon()
 

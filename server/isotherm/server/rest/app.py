@@ -44,6 +44,7 @@ class App:
         try:
             return await self._operations.run(exchange)
         except HttpError as error:
+            _log.debug("%s %s: %d %s", exchange.method, exchange.path, error.status, error)
             return json_answer({"error": str(error)}, error.status, error.headers)
         except Gone:
             raise
