@@ -313,6 +313,21 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(folder: Path) -> None:
     assert status == 0
 
 
+@pytest.mark.slow
+def test_connections_beyond_the_limit_are_503(folder: Path) -> None:
+    """Those that are there go on; one that leaves makes room."""
+    with rest_of(folder, "--max-connections", "2") as (_, rest):
+        first, second, third = (rest.connect() for _ in range(3))
+        statuses = [send(connection, "GET", "/v2").status for connection in (first, second, third)]
+        second.close()
+        room = eventually(lambda: rest.get("/v2").status == 200)
+        first.close()
+        third.close()
+
+    assert statuses == [200, 200, 503]
+    assert room
+
+
 def seen(rest: Rest, replies: list[Reply], condition: Callable[[Reply], bool]) -> bool:
     """Make a request, keep its reply, and tell whether it is what is waited for."""
     replies.append(rest.infer("doubling", REQUEST))

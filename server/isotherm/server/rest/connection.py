@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with a limit on how long a request's head may take."""
+"""One HTTP connection: uvicorn's, with limits on how long a head and a reader may take."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEAD_TIMEOUT_S: Final = 30.0
+# Without a byte of its answer taken by who has asked for it.
+STALL_TIMEOUT_S: Final = 60.0
 
 
 class Connection(H11Protocol):
     """Closed when no request has begun some time after its first byte, or after the handshake.
 
-    uvicorn itself bounds only the silence between two requests.
+    Also when nobody takes an answer. uvicorn itself bounds only the silence between two requests.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -33,7 +36,18 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
         self._forget()
+        self._move_on()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the reader, and not for ever."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The reader has taken enough for more to be written."""
+        self._move_on()
+        super().resume_writing()
 
     def _watch(self) -> None:
         if self._answering():
@@ -45,6 +59,11 @@ class Connection(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _move_on(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _give_up(self) -> None:
         self._head_timer = None

@@ -86,6 +86,7 @@ class Gateway:
     def _uvicorn_config(self, app: App) -> uvicorn.Config:
         # Its warnings are what strangers send; what is wrong here is logged by the application.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        most = self._config.limits.max_connections
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -97,7 +98,8 @@ class Gateway:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=self._config.limits.max_connections or None,
+            # It counts the connection that it decides about.
+            limit_concurrency=most + 1 if most else None,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(self._config.grace_s),
         )

@@ -13,11 +13,19 @@ import uvicorn
 from isotherm.server.rest import connection as connection_module
 from isotherm.server.rest.connection import Connection
 
+LARGE = 1 << 26
 HEAD = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-async def app(_scope: Any, _receive: Any, send: Any) -> None:
-    """Answer after a while, with nothing."""
+async def app(scope: Any, _receive: Any, send: Any) -> None:
+    """Answer after a while, with nothing; or with more than fits on the way."""
+    if scope["path"] == "/large":
+        headers = [(b"content-length", b"%d" % LARGE)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(LARGE >> 20):
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+        await send({"type": "http.response.body"})
+        return
     await asyncio.sleep(0.5)
     headers = [(b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
@@ -30,6 +38,7 @@ async def connected(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Connect to a server that gives a head 0.3 s."""
     monkeypatch.setattr(connection_module, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_module, "STALL_TIMEOUT_S", 0.3)
     config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
     config.load()
     state = uvicorn.server.ServerState()
@@ -75,3 +84,20 @@ async def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> Non
             assert answer.startswith(b"HTTP/1.1 204")
         writer.write(HEAD[:5])
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_reader_who_stops_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written and not taken is let go; a slow reader gets all."""
+    async with connected(monkeypatch) as (reader, writer):
+        writer.write(HEAD.replace(b"/ ", b"/large "))
+        await reader.readexactly(100_000)
+        # asyncio reads no further once its buffer is full.
+        await asyncio.sleep(1)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(LARGE)
+    async with connected(monkeypatch) as (reader, writer):
+        writer.write(HEAD.replace(b"/ ", b"/large "))
+        for _ in range(4):
+            await reader.readexactly(LARGE >> 3)
+            await asyncio.sleep(0.1)
+        await reader.readexactly(LARGE >> 1)
