@@ -550,9 +550,12 @@ def test_a_deadline_is_that_of_grpc(rest: Rest) -> None:
     path = "/v2/models/heavy/infer"
     late = rest.request("POST", path, body, Grpc_Timeout="1m", **headers)
     wrong = rest.request("POST", path, body, Grpc_Timeout="soon", **headers)
+    none = rest.infer("doubling", doubling(), Grpc_Timeout="0n")
     enough = rest.infer("doubling", doubling(), Grpc_Timeout="20S")
+    ages = rest.infer("doubling", doubling(), Grpc_Timeout="99999999H")
 
-    assert (504, 400, 200) == (late.status, wrong.status, enough.status)
+    assert (504, 400, 504) == (late.status, wrong.status, none.status)
+    assert (200, 200) == (enough.status, ages.status)
     assert "grpc-timeout is 'soon'" in wrong.error
 
 
