@@ -7,7 +7,8 @@ from typing import NamedTuple
 from tests.deploy.places import METRICS_PAGE
 
 _ROW = re.compile(
-    r"^\| `(?P<name>\w+)` \| (?P<type>counter|gauge|histogram) \|(?P<labels>[^|]*)\|", re.MULTILINE
+    r"^\| `(?P<name>\w+)` \| (?P<type>counter|gauge|histogram|unknown) \|(?P<labels>[^|]*)\|",
+    re.MULTILINE,
 )
 _LIST = re.compile(r"^\| `(?P<name>\w+)` \| `(?P<label>\w+)` \| (?P<values>[^|]*)\|$", re.MULTILINE)
 _HISTOGRAM_SAMPLES = ("_bucket", "_count", "_sum")

@@ -34,5 +34,5 @@ def test_the_page_documents_each_family_once():
 
     assert len(set(names)) == len(names)
     assert len(names) > 20
-    assert {family.type for family in families} == {"counter", "gauge", "histogram"}
+    assert {family.type for family in families} == {"counter", "gauge", "histogram", "unknown"}
     assert all(family.name.endswith("_total") for family in families if family.type == "counter")

@@ -87,8 +87,11 @@ def publish(repository: Path, config: pb.ModelConfig, model: bytes, *, instances
 
 
 @contextmanager
-def triton(repository: Path) -> Iterator[tuple[str, int]]:
+def triton(repository: Path, metrics_port: int | None = None) -> Iterator[tuple[str, int]]:
     """Run Triton until the block ends; yield its gRPC address, and its pid, once it is ready."""
+    metrics: tuple[str, ...] = ("--allow-metrics", "false")
+    if metrics_port is not None:
+        metrics = ("--metrics-address", "127.0.0.1", "--metrics-port", str(metrics_port))
     python = environment("triton", *REQUIREMENTS)
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")
     home = packages / "pytriton" / "tritonserver"
@@ -106,7 +109,7 @@ def triton(repository: Path) -> Iterator[tuple[str, int]]:
                     home / "bin" / "tritonserver",
                     *("--model-repository", repository, "--backend-directory", backends),
                     *("--grpc-address", "127.0.0.1", "--grpc-port", str(port)),
-                    *("--allow-http", "false", "--allow-metrics", "false"),
+                    *("--allow-http", "false", *metrics),
                     *("--exit-timeout-secs", "5"),
                 ],
                 # The stub takes the packages of the first Python on the path.

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from isotherm.server import triton_metrics
 from isotherm.server.counters import OTHER_RPC, Block
 from isotherm.server.layout import (
     BATCH_EDGES,
@@ -93,6 +94,7 @@ class ServerCollector(Collector):
         yield from _batches(models)
         yield from _queues(models)
         yield from _life(models)
+        yield from triton_metrics.families(models)
 
     def _server(self) -> Iterator[Metric]:
         build = _gauge("isotherm_build_info", "The version that runs.", ("version",))
