@@ -20,7 +20,7 @@ from isotherm.v1 import open_inference_pb2 as pb
 _TRUSTED_BYTES: Final = 64 << 10
 # gRPC's own header: a number of at most eight digits and a unit.
 _TIMEOUT: Final = re.compile(r"(\d{1,8})([HMSmun])")
-_LEAST_TIMEOUT_S, _MOST_TIMEOUT_S = 1e-6, 1e8
+_MOST_TIMEOUT_S: Final = 1e8
 _SECONDS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 _MODEL: Final = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -196,7 +196,11 @@ def _timeout_s(exchange: Exchange) -> float | None:
         )
         raise HttpError(400, msg)
     # gRPC takes nought for no deadline, and centuries for one that has passed.
-    return min(max(int(match[1]) * _SECONDS[match[2]], _LEAST_TIMEOUT_S), _MOST_TIMEOUT_S)
+    timeout_s = min(int(match[1]) * _SECONDS[match[2]], _MOST_TIMEOUT_S)
+    if not timeout_s:
+        msg = "grpc-timeout is nought: it has passed"
+        raise HttpError(504, msg)
+    return timeout_s
 
 
 def _unserved(path: str) -> tuple[int, str]:
