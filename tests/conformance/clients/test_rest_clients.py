@@ -55,7 +55,7 @@ for binary_in in (True, False):
     inputs = [tensor("x", X, "FP32", binary_data=binary_in)]
     for outputs in (
         None,
-        [http.InferRequestedOutput("y", parameters={"binary_data": True})],
+        [http.InferRequestedOutput("y", binary_data=True)],
         [http.InferRequestedOutput("y", binary_data=False)],
     ):
         result = client.infer("doubling", inputs, outputs=outputs, request_id="7")
