@@ -187,7 +187,9 @@ def _traced(
 
 def _log_sigmoid(x: Any) -> Any:
     """Translate LogSigmoid: torch's translation, Log of Sigmoid, is -inf from about -89 down."""
-    return opset18.Neg(opset18.Softplus(opset18.Neg(x)))
+    # Its annotations do not allow one operator's result as another's argument.
+    op: Any = opset18
+    return op.Neg(op.Softplus(op.Neg(x)))
 
 
 def strip(model: onnx.ModelProto) -> None:
