@@ -6,7 +6,7 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-peers bench-swap bench-trainer bench-transports check clean demo dist format proto test test-fast test-slow
+.PHONY: bench-peers bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -21,9 +21,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
+	$(MAKE) --jobs 2 mypy pyright
+
+mypy: $(VENV)/.installed
+	$(BIN)/mypy
+
+pyright: $(VENV)/.installed
+	$(BIN)/pyright --warnings
 
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'not slow and not gpu' --numprocesses auto --dist loadfile

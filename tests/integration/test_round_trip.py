@@ -23,6 +23,8 @@ from tests.support.server import Server, serving
 Floats = NDArray[np.float64]
 Answer = Callable[[Floats], Floats]
 
+pytestmark = pytest.mark.slow
+
 CREATED_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS: Final = 60
 

@@ -18,7 +18,7 @@ from tests.lesson.command import train
 from tests.lesson.printouts import difference, golden
 
 # The recipe runs before the first test.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 READINGS = np.array([[35.7], [56.3]], dtype=np.float32)
 
@@ -106,7 +106,6 @@ def test_the_seed_s_picture_is_drawn(folder: Path, printed: str) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_the_line_that_can_be_asked_for_is_the_one_that_was_trained() -> None:
     """`--model line` is the seed's own, not the closed form that the rule keeps."""
     flags = {"data.dataset": "thermometer", "model": "line", "fit.seed": 1}

@@ -51,6 +51,7 @@ def test_the_closed_forms_are_recomputed(tables: dict[str, str]) -> None:
     assert difference(shown, found, RELATIVE) == ""
 
 
+@pytest.mark.slow
 def test_a_network_is_recomputed(models: dict[str, list[str]]) -> None:
     """The seed's recipe on its ten starts, with what rounding may do in 5000 epochs."""
     recipe = next(iter(left_out.recipes()))

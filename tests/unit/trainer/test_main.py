@@ -111,6 +111,7 @@ def test_pictures_are_drawn_and_named(inside: Path) -> None:
     assert all((inside / name).exists() for name in (*named, *reports))
 
 
+@pytest.mark.slow
 def test_pictures_stay_out_of_a_repository_that_is_the_working_directory(
     inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
