@@ -230,8 +230,8 @@ def test_a_full_queue_is_refused_at_once_with_a_time_to_come_back(tmp_path: Path
     )
 
 
-def test_a_call_whose_deadline_passed_in_the_queue_never_runs(tmp_path: Path) -> None:
-    """Behind a long batch, an expired call is dropped before the model and counted."""
+def test_calls_that_nobody_can_wait_for_never_run(tmp_path: Path) -> None:
+    """Behind a long batch: refused at once where the deadline would pass, dropped when given up."""
     models.publish(tmp_path, "heavy", models.mlp((256, 2048, 2048, 2048, 8)))
     long, short = np.zeros((4096, 256), np.float32), np.zeros((1, 256), np.float32)
     with (
@@ -249,25 +249,33 @@ def test_a_call_whose_deadline_passed_in_the_queue_never_runs(tmp_path: Path) ->
                 server.metric('isotherm_batches_total{model="heavy",reason="full",version="1"}') > 0
             )
         )
-        late = multicallable.future(infer_request("heavy", x=short), timeout=0.05)
-        code = late.code()
+        given_up = multicallable.future(infer_request("heavy", x=short), timeout=60)
+        waits = eventually(
+            lambda: server.metric('isotherm_queue_pending_requests{model="heavy",version="1"}') == 1
+        )
+        hurried = multicallable.future(infer_request("heavy", x=short), timeout=0.05)
+        code, details, still_running = hurried.code(), hurried.details(), not slow.done()
+        pushback_ms = int(dict(hurried.trailing_metadata())["grpc-retry-pushback-ms"])
+        given_up.cancel()
         slow.result()
-        dropped = eventually(
-            lambda: (
-                sum(
-                    server.metric(
-                        f'isotherm_rejected_total{{model="heavy",reason="{why}",version="1"}}'
-                    )
-                    for why in ("cancelled", "expired")
+        counted = eventually(
+            lambda: all(
+                server.metric(
+                    f'isotherm_rejected_total{{model="heavy",reason="{why}",version="1"}}'
                 )
                 == 1
+                for why in ("cancelled", "hopeless")
             )
         )
         rows = server.metric('isotherm_inferences_total{model="heavy",version="1"}')
 
     assert started
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert dropped
+    assert waits
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "would pass in the queue: 1 rows before it take some" in details
+    assert still_running
+    assert pushback_ms > 50
+    assert counted
     assert rows == 4096
 
 

@@ -13,23 +13,28 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from isotherm.server.closing import Closing
 from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import ModelCounters
 from isotherm.server.errors import (
     AbandonedError,
     ExecutionError,
     ExpiredError,
+    HopelessError,
     OverloadedError,
     QueueTimeoutError,
     RequestError,
 )
 from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
 from isotherm.server.layout import CloseReason
+from isotherm.server.pace import Pace
 
 _log = logging.getLogger(__name__)
 
 # What a refused caller is told to wait when nothing has run yet.
 _DEFAULT_RETRY_S: Final = 0.01
+# Timers closer to each other than this are one.
+_SAME_TIME_NS: Final = 1_000_000
 
 
 class Loop(Protocol):
@@ -76,15 +81,22 @@ class Batcher:
         self._bytes = 0
         # Instances that are in a run.
         self._running = 0
+        # When they will be free, by when their batches were started; as perf_counter_ns().
+        self._free_at_ns: dict[int, int] = {}
         self._scheduled = False
-        self._draining = False
+        self._timer_at_ns: int | None = None
         self._last_run_s = 0.0
+        max_rows = config.max_batch_size if runner.batched else 1
+        self._pace = Pace(runner.seconds, max_rows)
+        self._closing = Closing(config, self._pace, max_rows)
         self._execute = Execution(runner, config.max_batch_size)
         self._executor: Executor | None = None
 
     def submit(self, job: Job) -> None:
-        """Queue a job; raise OverloadedError at once when the queue is full."""
+        """Queue a job; raise OverloadedError at once when it would wait in vain."""
         self._admit(job)
+        if self._running:
+            self._admit_by_deadline(job)
         self._jobs.append(job)
         self._rows += job.rows
         self._bytes += job.size_bytes
@@ -104,7 +116,7 @@ class Batcher:
 
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
-        self._draining = True
+        self._closing.draining = True
         if self._jobs and self._has_room():
             self._schedule()
 
@@ -125,24 +137,61 @@ class Batcher:
             msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
             raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
 
+    def _admit_by_deadline(self, job: Job) -> None:
+        deadline = job.caller.deadline
+        if deadline is None:
+            return
+        left_s = deadline - time.time()
+        wait_s = self._expected_wait_s()
+        own_s = self._pace.seconds(job.rows if self._runner.batched else 1)
+        if wait_s + own_s > left_s:
+            msg = (
+                f"its deadline in {max(0.0, left_s) * 1000:.0f} ms would pass in the queue: "
+                f"{self._rows} rows before it take some {wait_s * 1000:.0f} ms"
+            )
+            raise HopelessError(msg, retry_after_s=wait_s)
+
+    def _expected_wait_s(self) -> float:
+        """Return how long a job that comes now will wait, by the runs so far."""
+        before_s = self._pace.seconds(self._rows if self._runner.batched else len(self._jobs))
+        before_s /= self._config.instances
+        if self._has_room():
+            return before_s
+        now_ns = time.perf_counter_ns()
+        free_at_ns = min(self._free_at_ns.values(), default=now_ns)
+        return max(0.0, (free_at_ns - now_ns) / 1e9) + before_s
+
     def _has_room(self) -> bool:
         return self._running < self._config.instances
 
     def _schedule(self) -> None:
         self._scheduled = True
-        self._loop.defer(self._on_time)
+        self._loop.defer(self._on_idle)
 
-    def _on_time(self) -> None:
+    def _on_idle(self) -> None:
         self._scheduled = False
         self._start_batch()
+
+    def _wait(self, wait_s: float) -> None:
+        """Look again later, unless that is planned anyway."""
+        at_ns = time.perf_counter_ns() + int(wait_s * 1e9)
+        if self._timer_at_ns is not None and self._timer_at_ns <= at_ns + _SAME_TIME_NS:
+            return
+        self._timer_at_ns = at_ns
+
+        def on_time() -> None:
+            if self._timer_at_ns == at_ns:
+                self._timer_at_ns = None
+            self._start_batch()
+
+        self._loop.call_later(wait_s, on_time)
 
     def _start_batch(self) -> None:
         if not self._jobs or not self._has_room():
             return
-        remaining_s = self._remaining_delay_s()
-        if remaining_s > 0:
-            self._scheduled = True
-            self._loop.call_later(remaining_s, self._on_time)
+        wait_s = self._closing.wait_s(self._jobs, self._jobs[0].arrived_ns, self._rows)
+        if wait_s > 0:
+            self._wait(wait_s)
             return
         batch = self._take()
         self._counters.queue(len(self._jobs), self._rows)
@@ -152,27 +201,20 @@ class Batcher:
             self._finish(self._execute(batch))
         else:
             self._running += 1
+            run_ns = int(self._pace.seconds(batch.rows if self._runner.batched else 1) * 1e9)
+            self._free_at_ns[batch.started_ns] = batch.started_ns + run_ns
             self._executor = self._executor or Executor(
                 self._execute, self._on_executed, self._config.instances
             )
             self._executor.submit(batch)
             self._go_on()
 
-    def _remaining_delay_s(self) -> float:
-        delay_us = self._config.max_queue_delay_us
-        if not delay_us or self._draining or self._rows >= self._config.max_batch_size:
-            return 0.0
-        waited_ns = time.perf_counter_ns() - self._jobs[0].arrived_ns
-        # core's timers count milliseconds: below half of one, waiting would overshoot.
-        remaining_s = delay_us / 1e6 - waited_ns / 1e9
-        return remaining_s if remaining_s > 0.0005 else 0.0  # noqa: PLR2004
-
     def _take(self) -> Batch | None:
         """Take jobs of one key up to the batch limit; drop those that nobody waits for."""
-        limit = self._config.max_batch_size if self._runner.batched else 1
+        limit = self._closing.limit_rows
         jobs: list[Job] = []
         rows = 0
-        reason = CloseReason.IDLE
+        reason = self._closing.reason
         now_s = time.time()
         while self._jobs:
             job = self._jobs[0]
@@ -189,15 +231,8 @@ class Batcher:
                 break
         if not jobs:
             return None
-        self._counters.closed_batch(self._close_reason(reason))
+        self._counters.closed_batch(reason)
         return Batch(jobs, rows, time.perf_counter_ns())
-
-    def _close_reason(self, reason: CloseReason) -> CloseReason:
-        if reason is CloseReason.IDLE and self._draining:
-            return CloseReason.DRAIN
-        if reason is CloseReason.IDLE and self._config.max_queue_delay_us:
-            return CloseReason.DELAY
-        return reason
 
     def _pop(self) -> Job:
         job = self._jobs.popleft()
@@ -221,6 +256,10 @@ class Batcher:
     def _on_executed(self, results: list[Batch]) -> None:
         def finish() -> None:
             self._running -= 1
+            self._free_at_ns.pop(results[0].started_ns, None)
+            if len(results) == 1 and results[0].error is None:
+                rows = results[0].rows if self._runner.batched else 1
+                self._pace.ran(rows, (results[0].assemble_ns + results[0].run_ns) / 1e9)
             self._finish(results)
 
         self._loop.call_soon_threadsafe(finish)

@@ -37,6 +37,8 @@ class BatchingConfig:
     queue_timeout_us: int = 0
     # Batches that may run at once, where they are too long for the loop's own thread.
     instances: int = 1
+    # While a batch waits for company, it is closed at once when it has so many rows.
+    preferred_batch_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
@@ -47,6 +49,10 @@ class BatchingConfig:
         _at_least("max_queue_requests", self.max_queue_requests, 0)
         _at_least("queue_timeout_us", self.queue_timeout_us, 0)
         _at_least("instances", self.instances, 1)
+        for size in self.preferred_batch_sizes:
+            if not 1 <= size <= self.max_batch_size:
+                msg = f"preferred_batch_size {size} is not between 1 and {self.max_batch_size}"
+                raise ConfigError(msg)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +202,9 @@ class ServerConfig:
         values: dict[str, Any] = json.loads(text)
         values["repository"] = Path(values["repository"])
         values["load_models"] = tuple(values["load_models"])
-        values["batching"] = BatchingConfig(**values["batching"])
+        batching = values["batching"]
+        preferred = {"preferred_batch_sizes": tuple(batching["preferred_batch_sizes"])}
+        values["batching"] = BatchingConfig(**batching | preferred)
         security = values["security"].items()
         values["security"] = SecurityConfig(**{k: v and Path(v) for k, v in security})
         values["limits"] = LimitsConfig(**values["limits"])

@@ -6,6 +6,7 @@ ServerError
 │   ├── NotFoundError           no such model or version
 │   ├── UnavailableError        not now: draining, or the model is not ready
 │   ├── OverloadedError         the queue is full
+│   │   └── HopelessError           the caller's deadline would pass in the queue
 │   ├── ExpiredError            the caller's deadline has passed
 │   ├── QueueTimeoutError       the request's own time in the queue has passed
 │   ├── AbandonedError          the caller has gone
@@ -48,6 +49,10 @@ class OverloadedError(RequestError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class HopelessError(OverloadedError):
+    """By all that is known, the answer would come after the caller's deadline."""
 
 
 class ExpiredError(RequestError):

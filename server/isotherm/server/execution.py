@@ -67,6 +67,8 @@ class Runner:
     inline: Callable[[int], bool]
     # False: every job runs alone, as it is.
     batched: bool = True
+    # The seconds of a run of so many rows, as measured at load; None where nobody knows.
+    seconds: Callable[[int], float] | None = None
 
 
 class Execution:

@@ -57,6 +57,7 @@ class CloseReason(IntEnum):
     IDLE = 1
     DELAY = 2
     DRAIN = 3
+    DEADLINE = 4
 
 
 class Rejection(IntEnum):
@@ -65,6 +66,7 @@ class Rejection(IntEnum):
     QUEUE_FULL = 0
     EXPIRED = 1
     CANCELLED = 2
+    HOPELESS = 3
 
 
 class _Words:

@@ -157,6 +157,8 @@ def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> B
             or defaults.max_queue_delay_us,
             max_queue_requests=policy.max_queue_size or defaults.max_queue_requests,
             queue_timeout_us=policy.default_timeout_microseconds or defaults.queue_timeout_us,
+            preferred_batch_sizes=tuple(config.dynamic_batching.preferred_batch_size)
+            or defaults.preferred_batch_sizes,
             instances=sum(group.count or 1 for group in config.instance_group)
             or defaults.instances,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,16 @@ class Cost:
 
     def inline(self, rows: int) -> bool:
         """Tell whether a batch is cheaper to run at once than to hand over."""
-        return not self.on_device and self.base_s + rows * self.row_s < INLINE_BELOW_S
+        return not self.on_device and self.seconds(rows) < INLINE_BELOW_S
+
+    def seconds(self, rows: int) -> float:
+        """Return what a batch of so many rows takes."""
+        return self.base_s + rows * self.row_s
+
+    @property
+    def known(self) -> bool:
+        """Whether the model could be timed at all."""
+        return math.isfinite(self.base_s)
 
 
 # Of a model that could not be timed.

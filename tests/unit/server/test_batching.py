@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from isotherm.server.errors import (
     AbandonedError,
     ExecutionError,
     ExpiredError,
+    HopelessError,
     OverloadedError,
     RequestError,
 )
@@ -48,7 +50,8 @@ class Queue:
         *,
         inline: bool = True,
         batched: bool = True,
-        **config: int,
+        seconds: Callable[[int], float] | None = None,
+        **config: Any,
     ) -> None:
         self.loop = FakeLoop()
         self.runs: list[tuple[int, ...]] = []
@@ -60,7 +63,9 @@ class Queue:
         self._block = Block.create([])
         counters = self._block.open_model("m", 1)
         self.batcher = Batcher(
-            Runner(run=self._recorded, inline=lambda _rows: inline, batched=batched),
+            Runner(
+                run=self._recorded, inline=lambda _rows: inline, batched=batched, seconds=seconds
+            ),
             self,
             self.loop,
             BatchingConfig(**config),
@@ -368,6 +373,72 @@ def test_a_run_makes_room_in_rows_and_bytes():
     assert len(queue.answers) == 10
 
 
+class Blocked(Queue):
+    """A queue whose model is in a run until it is released; a run of n rows takes n seconds."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.release = threading.Event()
+
+        def held(inputs: Sequence[Array]) -> list[Array]:
+            assert self.release.wait(30)
+            return double(inputs)
+
+        super().__init__(held, inline=False, **{"seconds": float} | changes)
+
+    def end(self) -> None:
+        """Let all runs end, and answer them."""
+        self.release.set()
+        while not self.batcher.idle:
+            self.loop.run_posted()
+            self.loop.run_deferred()
+        self.batcher.close()
+
+
+def test_a_job_whose_answer_would_come_too_late_is_refused_at_once():
+    """It would take a place in the queue from others, in vain."""
+    queue = Blocked()
+    queue.submit(0, 0, 0)
+    queue.loop.run_deferred()
+    waiting = queue.submit(1, 2)
+    with pytest.raises(HopelessError) as refusal:
+        queue.submit(3, caller=FakeCall(deadline=time.time() + 5))
+    in_time = queue.submit(4, caller=FakeCall(deadline=time.time() + 7))
+    without = queue.submit(5)
+    queue.end()
+
+    # Three seconds of the run under way, two of the rows that wait; its own is the sixth.
+    text = r"its deadline in \d+ ms would pass in the queue: 2 rows before it take some \d+ ms"
+    assert re.fullmatch(text, str(refusal.value))
+    assert 4.9 < refusal.value.retry_after_s <= 5
+    assert {waiting, in_time, without} <= queue.answers.keys()
+
+
+def test_instances_share_what_waits():
+    """With two of them the queue is twice as short."""
+    queue = Blocked(instances=2)
+    for rows in (1, 3):
+        queue.submit(*range(rows))
+        queue.loop.run_deferred()
+    queue.submit(0, 0, 0, 0)
+    with pytest.raises(HopelessError):
+        queue.submit(1, caller=FakeCall(deadline=time.time() + 3.5))
+    in_time = queue.submit(1, caller=FakeCall(deadline=time.time() + 4.5))
+    queue.end()
+
+    assert in_time in queue.answers
+
+
+def test_while_nobody_knows_how_long_a_run_takes_nobody_is_refused():
+    """A model that could not be timed is learned by its first run."""
+    queue = Blocked(seconds=None)
+    queue.submit(1)
+    queue.loop.run_deferred()
+    hurried = queue.submit(2, caller=FakeCall(deadline=time.time() + 10))
+    queue.end()
+
+    assert hurried in queue.answers
+
+
 def test_an_empty_queue_takes_a_job_of_any_size():
     """Or a request beyond the bounds could never be answered."""
     queue = Queue(max_batch_size=2, max_queue_rows=2, max_queue_bytes=1)
@@ -397,9 +468,10 @@ def test_a_delay_makes_a_batch_wait_for_company():
     assert queue.runs == []
     ((delay_s, _),) = queue.loop.timers
     second = queue.submit(2, waited_s=1)
+    queue.loop.run_deferred()
 
     assert 0 < delay_s <= 0.05
-    assert queue.loop.deferred == []
+    assert len(queue.loop.timers) == 1
     assert queue.answers.keys().isdisjoint({first, second})
 
 
@@ -449,6 +521,37 @@ def test_full_batches_leave_no_timers_behind():
     queue.loop.run_deferred()
 
     assert queue.runs == [(2, 1)] * 10
+    assert len(queue.loop.timers) == 1
+
+
+def test_a_caller_who_can_wait_no_longer_closes_the_batch():
+    """With what the run will take, and the answer's way, in mind."""
+    queue = Queue(seconds=lambda _rows: 0.05, max_queue_delay_us=10_000_000)
+    patient = queue.submit(1, caller=FakeCall(deadline=time.time() + 60))
+    queue.loop.run_deferred()
+    before = [delay_s for delay_s, _ in queue.loop.timers]
+    hurried = queue.submit(2, caller=FakeCall(deadline=time.time() + 0.08))
+    queue.loop.run_deferred()
+    (_, (soon_s, _)) = queue.loop.timers
+    time.sleep(soon_s)
+    queue.loop.run_timers()
+
+    assert 9 < before[0] <= 10
+    assert 0 < soon_s < 0.03
+    assert queue.answers == {patient: [[2]], hurried: [[4]]}
+    assert queue.reasons == {CloseReason.DEADLINE: 1}
+
+
+def test_a_preferred_size_does_not_wait_for_its_delay():
+    """The largest that there are rows for; what is left waits on."""
+    queue = Queue(max_queue_delay_us=10_000_000, preferred_batch_sizes=(2, 4))
+    jobs = [queue.submit(value) for value in (1, 2, 3, 4, 5)]
+    queue.loop.run_deferred()
+    queue.loop.run_deferred()
+
+    assert queue.runs == [(4, 1)]
+    assert set(queue.answers) == set(jobs[:4])
+    assert queue.reasons == {CloseReason.FULL: 1}
     assert len(queue.loop.timers) == 1
 
 

@@ -168,7 +168,7 @@ def test_rejections_are_counted_by_reason_and_code():
     model.fail(13, 1000)
     totals = totals_of(block)
 
-    assert totals.rejected == [1, 1, 0]
+    assert totals.rejected == [1, 1, 0, 0]
     assert {code: count for code, count in enumerate(totals.requests) if count} == {
         3: 1,
         4: 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from tests.unit.server.fakes import FakeCall, FakeLoop
 class Service:
     """The service over three models: one that doubles, one that can fail, one that is broken."""
 
-    def __init__(self, folder: Path, **batching: int) -> None:
+    def __init__(self, folder: Path, **batching: Any) -> None:
         models.publish(folder, "doubling", models.doubling(), 3)
         models.publish(folder, "lookup", models.lookup())
         (folder / "broken" / "1").mkdir(parents=True)
@@ -201,7 +202,7 @@ def test_a_full_queue_says_when_to_come_back(tmp_path: Path):
     assert code is StatusCode.RESOURCE_EXHAUSTED
     assert details == "Exceeds maximum queue size: 3 rows are waiting"
     assert trailers == (("grpc-retry-pushback-ms", "10"),)
-    assert totals.rejected == [1, 0, 0]
+    assert totals.rejected == [1, 0, 0, 0]
 
 
 def test_a_caller_that_has_gone_or_is_late_is_not_computed(service: Service):
@@ -213,7 +214,7 @@ def test_a_caller_that_has_gone_or_is_late_is_not_computed(service: Service):
 
     assert (gone.code, late.code) == (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED)
     assert late.details == "the deadline passed in the queue"
-    assert totals.rejected == [0, 1, 1]
+    assert totals.rejected == [0, 1, 1, 0]
     assert totals.executions == 0
 
 

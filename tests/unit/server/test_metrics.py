@@ -102,7 +102,7 @@ def test_rejections_are_counted_by_reason():
     assert {
         dict(labels)["reason"]: count
         for labels, count in named(samples, "isotherm_rejected_total").items()
-    } == {"queue_full": 0, "expired": 1, "cancelled": 0}
+    } == {"queue_full": 0, "hopeless": 0, "expired": 1, "cancelled": 0}
 
 
 def test_a_duration_is_a_histogram_in_seconds():
@@ -159,7 +159,7 @@ def test_batches_are_counted_by_size_and_reason():
     assert {
         dict(found)["reason"]: count
         for found, count in named(samples, "isotherm_batches_total").items()
-    } == {"full": 0, "idle": 0, "delay": 1, "drain": 0}
+    } == {"full": 0, "idle": 0, "delay": 1, "drain": 0, "deadline": 0}
 
 
 def test_queues_and_limits_add_up_over_workers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from isotherm.server.errors import LoadError
 from isotherm.server.model_config import ModelSettings
 
 
-def read(folder: Path, text: str, **defaults: int) -> ModelSettings:
+def read(folder: Path, text: str, **defaults: Any) -> ModelSettings:
     """Read a model's settings from a text."""
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")
     return model_config.read(folder, ModelSettings(batching=BatchingConfig(**defaults)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import executed, succeeded
 
 
-def loaded(folder: Path, **batching: int) -> Repository:
+def loaded(folder: Path, **batching: Any) -> Repository:
     """Load a folder's models on the CPU."""
     repository = Repository(folder, ModelSettings(batching=BatchingConfig(**batching)))
     list(repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED))))

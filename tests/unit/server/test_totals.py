@@ -34,7 +34,7 @@ def test_counters_and_queues_add_up():
     assert (totals.rows, totals.executions) == (4, 2)
     assert list(totals.exact_batches()) == [(2, [2, 3, 3, 3])]
     assert totals.requests[:2] == [2, 2]
-    assert totals.rejected == [0, 0, 2]
+    assert totals.rejected == [0, 0, 2, 0]
     assert totals.batches[CloseReason.IDLE] == 2
     assert (totals.queue_requests, totals.queue_rows, totals.queue_limit_rows) == (3, 30, 200)
     assert totals.phase(Phase.QUEUE).sum_ns == 300

@@ -15,6 +15,7 @@ from isotherm.server.errors import (
     AbandonedError,
     ExecutionError,
     ExpiredError,
+    HopelessError,
     InvalidRequestError,
     OverloadedError,
     QueueTimeoutError,
@@ -40,6 +41,7 @@ _RETIRE_POLL_S: Final = 0.02
 _REJECTIONS: Final = {
     AbandonedError: Rejection.CANCELLED,
     ExpiredError: Rejection.EXPIRED,
+    HopelessError: Rejection.HOPELESS,
     OverloadedError: Rejection.QUEUE_FULL,
     QueueTimeoutError: Rejection.EXPIRED,
 }
@@ -56,7 +58,12 @@ class Endpoint:
         self._decoder = RequestDecoder(model)
         self._encoder = ResponseEncoder(model)
         self._counters = counters
-        runner = Runner(run=model.session.run, inline=model.cost.inline, batched=model.batched)
+        runner = Runner(
+            run=model.session.run,
+            inline=model.cost.inline,
+            batched=model.batched,
+            seconds=model.cost.seconds if model.cost.known else None,
+        )
         self.batcher = Batcher(runner, self, loop, config, counters)
 
     def accept(

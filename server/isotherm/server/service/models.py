@@ -127,6 +127,7 @@ class ModelsService:
         if model.batched:
             batching = settings.batching
             config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_us
+            config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_sizes)
             policy = config.dynamic_batching.default_queue_policy
             if batching.max_queue_requests:
                 policy.max_queue_size = batching.max_queue_requests
