@@ -37,7 +37,7 @@ test: check test-fast
 
 # Needs the Debian packages that .ci/run installs.
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
+	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900 --durations 20
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

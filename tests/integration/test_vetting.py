@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from collections.abc import Callable, Iterator
@@ -151,10 +152,12 @@ def test_versions_that_follow_each_other_share_a_process_which_then_ends(tmp_pat
             models.publish(tmp_path, "m", models.doubling(), version)
             call(channel, "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="m"))
             vetting.append(children(worker))
+        policy = os.sched_getscheduler(vetting[0][0])
 
         assert ended
         assert len(vetting[0]) == 1
         assert vetting[0] == vetting[1]
+        assert policy == os.SCHED_IDLE
         assert eventually(lambda: children(worker) == [], 30)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -17,8 +18,6 @@ from isotherm.server.vetting.messages import Request, Verdict
 # The process bounds each file itself; beyond that it is stuck. Its start is in there too.
 _PATIENCE_S: Final = 60.0
 _WALL_S_PER_CPU_S: Final = 10.0
-# Of a process that was not asked for before there was a file: calls are served beside it.
-_NICENESS: Final = 10
 _MAX_VERDICT_BYTES: Final = 2 << 20
 
 
@@ -40,8 +39,12 @@ class Vetter:
         """Whether files are vetted at all."""
         return self._config.level != "off"
 
-    def start(self, *, niceness: int = 0) -> None:
-        """Start the process now, so that it is there when the first file is."""
+    def start(self, *, beside_calls: bool = False) -> None:
+        """Start the process now, so that it is there when the first file is.
+
+        With `beside_calls` it takes only what processor time is left over: whoever calls is not to
+        feel that a version is coming.
+        """
         if self.active and self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "isotherm.server.vetting"],
@@ -51,7 +54,10 @@ class Vetter:
                 # It forks, so it may have one thread only.
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
+            if beside_calls:
+                # Where a sandbox forbids it, vetting competes like everything else.
+                with contextlib.suppress(OSError):
+                    os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
 
     def check(self, path: Path, sha256: str, max_batch_size: int) -> dict[str, str]:
         """Raise LoadError unless the bytes with this digest were vetted and found good.
@@ -91,7 +97,7 @@ class Vetter:
             memory_bytes=config.memory_mib << 20,
         )
         try:
-            self.start(niceness=_NICENESS)
+            self.start(beside_calls=True)
             return Verdict.from_line(self._exchange(request.to_line()))
         except (OSError, ValueError, TypeError) as error:
             self.close()
