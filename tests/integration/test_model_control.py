@@ -170,6 +170,49 @@ def test_no_call_fails_while_versions_are_swapped(tmp_path: Path, transport: str
     assert {1.0, 11.0} <= set(answers)
 
 
+@pytest.mark.slow
+def test_a_hundred_swaps_lose_no_call_and_no_memory(tmp_path: Path) -> None:
+    """Under load, and vetted; what a version took is given back with it."""
+    models.publish(tmp_path, "m", times(1))
+    flags = (*EXPLICIT, "--load-model", "m", "--vetting", "standard")
+    with serving(tmp_path, *flags) as server, grpc.insecure_channel(server.address) as channel:
+        stop = threading.Event()
+        failures: list[grpc.RpcError] = []
+        answers: set[float] = set()
+
+        def ask() -> None:
+            while not stop.is_set():
+                try:
+                    answers.add(answer(channel))
+                except grpc.RpcError as error:
+                    failures.append(error)
+
+        def swap(version: int) -> None:
+            models.publish(tmp_path, "m", times(version), version)
+            call(channel, "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="m"))
+            shutil.rmtree(tmp_path / "m" / str(version - 1))
+
+        callers = [threading.Thread(target=ask) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        # The first ones pay for what every process does once.
+        for version in range(2, 12):
+            swap(version)
+        series = 'isotherm_worker_resident_memory_bytes{worker="0"}'
+        before = server.metric(series)
+        for version in range(12, 112):
+            swap(version)
+        grown = server.metric(series) - before
+        stop.set()
+        for caller in callers:
+            caller.join()
+
+    assert failures == []
+    assert answers <= {float(version) for version in range(1, 112)}
+    assert len(answers) > 50
+    assert grown < 5e6
+
+
 def test_explicit_control_loads_and_unloads_in_every_worker(tmp_path: Path) -> None:
     """Triton's own client asks; both workers obey before the answer comes."""
     models.publish(tmp_path, "m", times(2))
