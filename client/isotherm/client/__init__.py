@@ -26,6 +26,7 @@ from isotherm.client._errors import (
 )
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
+from isotherm.client._security import Tls
 from isotherm.client._sync import Client
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "RemoteError",
     "Retry",
     "ServerFaultError",
+    "Tls",
     "TransientError",
     "UnavailableError",
     "UnsupportedError",

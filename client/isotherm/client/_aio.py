@@ -11,7 +11,7 @@ from typing import Any, Self, cast, overload
 import grpc
 import grpc.aio
 
-from isotherm.client._channel import check_target, options
+from isotherm.client._channel import check_target, options, secure
 from isotherm.client._conversation import (
     Call,
     Conversation,
@@ -25,6 +25,7 @@ from isotherm.client._inputs import Inputs
 from isotherm.client._methods import METHODS
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
+from isotherm.client._security import Bearer, Tls, Token
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
     ModelConfig,
@@ -44,13 +45,30 @@ class AsyncClient:
 
     Args:
         target: The server's address, HOST:PORT or any other name that gRPC resolves.
+        tls: Whether to speak TLS, with the authorities that gRPC knows; a `Tls` says more.
+        token: What every call brings as its bearer token: the token itself, or the file it lies in,
+            which is read again when it changes. Without TLS it travels unencrypted.
         timeout: Seconds that a call may take unless it says otherwise.
         retry: What is tried again when nobody answers.
+
+    Raises:
+        InvalidInputError: The target, a file or the token cannot be used.
     """
 
-    def __init__(self, target: str, *, timeout: float = 5.0, retry: Retry = _DEFAULT_RETRY) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: bool | Tls = False,
+        token: Token | None = None,
+        timeout: float = 5.0,
+        retry: Retry = _DEFAULT_RETRY,
+    ) -> None:
         self._conversations = Conversations(check_target(target), timeout)
-        self._options = options(retry)
+        self._bearer = Bearer(token)
+        secured = secure(tls)
+        self._credentials = None if secured is None else secured.credentials()
+        self._options = options(retry, secured)
         self._channel: grpc.aio.Channel | None = None
         self._stubs: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -173,7 +191,11 @@ class AsyncClient:
     def _connect(self) -> None:
         # A channel belongs to the running event loop; a client may be made before there is one.
         if self._channel is None:
-            channel = grpc.aio.insecure_channel(self._conversations.target, self._options)
+            target = self._conversations.target
+            if self._credentials is None:
+                channel = grpc.aio.insecure_channel(target, self._options)
+            else:
+                channel = grpc.aio.secure_channel(target, self._credentials, self._options)
             self._stubs = {
                 method.path: channel.unary_unary(method.path, method.serialize, method.parse)
                 for method in METHODS
@@ -183,7 +205,9 @@ class AsyncClient:
     async def _send(self, call: Call, deadline: Deadline) -> Any:
         self._conversations.check_open()
         try:
-            return await self._stubs[call.method.path](call.request, timeout=deadline.left_s())
+            return await self._stubs[call.method.path](
+                call.request, timeout=deadline.left_s(), metadata=self._bearer.metadata()
+            )
         except grpc.RpcError as exc:
             raise from_status(exc, target=self._conversations.target, model=call.model) from exc
         except asyncio.CancelledError as exc:

@@ -8,7 +8,7 @@ from typing import Any, Self, cast, overload
 
 import grpc
 
-from isotherm.client._channel import check_target, options
+from isotherm.client._channel import check_target, connect, options, secure
 from isotherm.client._conversation import (
     Call,
     Conversation,
@@ -22,6 +22,7 @@ from isotherm.client._inputs import Inputs
 from isotherm.client._methods import METHODS
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
+from isotherm.client._security import Bearer, Tls, Token
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
     ModelConfig,
@@ -41,13 +42,29 @@ class Client:
 
     Args:
         target: The server's address, HOST:PORT or any other name that gRPC resolves.
+        tls: Whether to speak TLS, with the authorities that gRPC knows; a `Tls` says more.
+        token: What every call brings as its bearer token: the token itself, or the file it lies in,
+            which is read again when it changes. Without TLS it travels unencrypted.
         timeout: Seconds that a call may take unless it says otherwise.
         retry: What is tried again when nobody answers.
+
+    Raises:
+        InvalidInputError: The target, a file or the token cannot be used.
     """
 
-    def __init__(self, target: str, *, timeout: float = 5.0, retry: Retry = _DEFAULT_RETRY) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: bool | Tls = False,
+        token: Token | None = None,
+        timeout: float = 5.0,
+        retry: Retry = _DEFAULT_RETRY,
+    ) -> None:
         self._conversations = Conversations(check_target(target), timeout)
-        self._channel = grpc.insecure_channel(target, options(retry))
+        self._bearer = Bearer(token)
+        secured = secure(tls)
+        self._channel = connect(target, options(retry, secured), secured)
         self._stubs = {
             method.path: self._channel.unary_unary(method.path, method.serialize, method.parse)
             for method in METHODS
@@ -170,6 +187,8 @@ class Client:
     def _send(self, call: Call, deadline: Deadline) -> Any:
         self._conversations.check_open()
         try:
-            return self._stubs[call.method.path](call.request, timeout=deadline.left_s())
+            return self._stubs[call.method.path](
+                call.request, timeout=deadline.left_s(), metadata=self._bearer.metadata()
+            )
         except grpc.RpcError as exc:
             raise from_status(exc, target=self._conversations.target, model=call.model) from exc

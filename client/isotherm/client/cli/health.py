@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import grpc
 import typer
 
-from isotherm.client._channel import check_target
+from isotherm.client._channel import check_target, connect, secure
 from isotherm.client._errors import IsothermError, from_status
+from isotherm.client._security import Bearer, Tls
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
-from isotherm.client.cli.options import DEFAULT_ADDRESS, Address, Timeout
+from isotherm.client.cli.options import (
+    DEFAULT_ADDRESS,
+    Address,
+    Timeout,
+    TlsCa,
+    TokenFile,
+    UseTls,
+    tls_of,
+)
 
 _PATH: Final = "/grpc.health.v1.Health/Check"
 _STATUSES: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
@@ -29,24 +39,37 @@ def health(
         typer.Option("--service", metavar="NAME", help="The health service itself, as `liveness`."),
     ] = "",
     timeout: Timeout = 2.0,
+    tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Ask grpc.health.v1 and exit with 0 when the answer is SERVING, else with 1."""
     with told_in_a_sentence():
         if model and service:
             msg = f"give a model ('{model}') or --service ('{service}'), not both"
             raise Failure(msg)
-        status = check(address, model or service, timeout)
+        status = check(
+            address, model or service, timeout, tls=tls_of(tls, tls_ca), token=token_file
+        )
         typer.echo(status)
         if status != "SERVING":
             raise typer.Exit(1)
 
 
-def check(address: str, service: str, timeout_s: float) -> str:
+def check(
+    address: str,
+    service: str,
+    timeout_s: float,
+    *,
+    tls: bool | Tls = False,
+    token: Path | None = None,
+) -> str:
     """Return the server's health status for `service`; the empty name is the whole server."""
-    with grpc.insecure_channel(check_target(address)) as channel:
+    metadata = Bearer(token).metadata()
+    with connect(check_target(address), [], secure(tls)) as channel:
         call = channel.unary_unary(_PATH, _request, _status)
         try:
-            return call(service, timeout=timeout_s)
+            return call(service, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as exc:
             raise _unanswered(exc, address, service) from exc
 

@@ -13,7 +13,15 @@ from rich.console import Console
 from isotherm.client._sync import Client
 from isotherm.client.cli import description, model_file
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
-from isotherm.client.cli.options import DEFAULT_ADDRESS, ModelVersion, Timeout
+from isotherm.client.cli.options import (
+    DEFAULT_ADDRESS,
+    ModelVersion,
+    Timeout,
+    TlsCa,
+    TokenFile,
+    UseTls,
+    tls_of,
+)
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import Contract
 
@@ -34,6 +42,9 @@ def inspect(
     ] = None,
     version: ModelVersion = None,
     timeout: Timeout = 5.0,
+    tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    token_file: TokenFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print the contract as JSON.")] = False,
 ) -> None:
     """Print what a model was trained on, in which units, how well, and what it answers."""
@@ -41,7 +52,12 @@ def inspect(
         if address is None and _is_path(subject):
             contract = from_file(_newest_version(Path(subject), version))
         else:
-            with Client(address or DEFAULT_ADDRESS, timeout=timeout) as client:
+            with Client(
+                address or DEFAULT_ADDRESS,
+                tls=tls_of(tls, tls_ca),
+                token=token_file,
+                timeout=timeout,
+            ) as client:
                 contract = client.contract(subject, version)
         if json:
             typer.echo(json_format.MessageToJson(contract, preserving_proto_field_name=True))

@@ -12,7 +12,16 @@ from rich.console import Console
 from isotherm.client._sync import Client
 from isotherm.client.cli import answer, model, rows
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
-from isotherm.client.cli.options import DEFAULT_ADDRESS, Address, ModelVersion, Timeout
+from isotherm.client.cli.options import (
+    DEFAULT_ADDRESS,
+    Address,
+    ModelVersion,
+    Timeout,
+    TlsCa,
+    TokenFile,
+    UseTls,
+    tls_of,
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -43,9 +52,15 @@ def predict(
     output: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
     version: ModelVersion = None,
     timeout: Timeout = 10.0,
+    tls: UseTls = False,
+    tls_ca: TlsCa = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Ask a served model for predictions."""
-    with told_in_a_sentence(), Client(address, timeout=timeout) as client:
+    with (
+        told_in_a_sentence(),
+        Client(address, tls=tls_of(tls, tls_ca), token=token_file, timeout=timeout) as client,
+    ):
         if bool(values) == (data is not None):
             msg = f"give the rows for '{name}' as values or as --data FILE, one of the two"
             raise Failure(msg)
