@@ -83,6 +83,11 @@ _KNOWN: Final = (
         app="isotherm.client.cli.predict:app",
     ),
     Command(
+        name="bench",
+        summary="Measure a server under load: rates, latencies, the highest rate it holds.",
+        app="isotherm.client.cli.bench.command:app",
+    ),
+    Command(
         name="inspect",
         summary="Print a model's contract, from a file or from a server.",
         app="isotherm.client.cli.inspect:app",

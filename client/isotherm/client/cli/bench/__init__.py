@@ -1,0 +1,1 @@
+"""The command `isotherm bench`: load from several processes, latencies that leave nothing out."""
