@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import models
-from tests.support.server import Server, serving
+from isotherm.server.transport import experiments
+
+# As in a worker's process, and before anything imports gRPC.
+experiments.read_where_polled()
+
+from tests.support import models  # noqa: E402
+from tests.support.server import Server, serving  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "models"
 

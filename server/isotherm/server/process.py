@@ -7,6 +7,7 @@ import sys
 
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line
+from isotherm.server.transport import experiments
 from isotherm.server.vetting.vetter import Vetter
 
 
@@ -22,6 +23,8 @@ def main() -> int:
     config = ServerConfig.from_json(start["config"])
     vetter = Vetter(config.vetting)
     vetter.start()
+    if config.transport != "aio":
+        experiments.read_where_polled()
     # Here, since it imports gRPC and the model runtime.
     from isotherm.server import worker
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from isotherm.server.transport.call import TransportConfig
-from isotherm.server.transport.choose import TESTED_GRPCIO, _tested, choose_transport
+from isotherm.server.transport.choose import choose_transport
 from isotherm.server.transport.core import self_check
+from isotherm.server.transport.experiments import TESTED_GRPCIO
 from tests.unit.server.serving import Name
 
 cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
@@ -99,33 +100,6 @@ def test_auto_takes_the_portable_one_where_no_file_can_be_made():
 
     assert name == "aio"
     assert len(warnings) == 1
-
-
-@pytest.mark.parametrize(
-    ("version", "tested"),
-    [
-        ("1.70.9", False),
-        ("1.71.0", True),
-        ("1.71.2", True),
-        ("1.80.0.dev0", True),
-        ("1.85.1", True),
-        ("1.85.0rc1", True),
-        ("1.86.0", False),
-        ("1.100.0", False),
-        ("2.0.0", False),
-        ("0.99", False),
-    ],
-)
-def test_a_version_is_tested_between_the_oldest_and_the_newest(version: str, tested: bool):
-    """Minors count as numbers; patches do not count."""
-    assert _tested(version) is tested
-
-
-def test_the_installed_grpcio_is_tested():
-    """Or CI runs something else than it says."""
-    import grpc
-
-    assert _tested(grpc.__version__)
 
 
 def test_the_self_check_returns_a_finished_call_that_can_wake():

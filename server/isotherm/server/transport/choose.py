@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Final, Literal
+from typing import Literal
 
 import grpc
 
 from isotherm.server.transport.aio import AioTransport
 from isotherm.server.transport.call import Observer, Transport, TransportConfig
+from isotherm.server.transport.experiments import TESTED_GRPCIO, tested
 
 _log = logging.getLogger(__name__)
-
-# The grpcio minors that the whole conformance suite has run on with `core`.
-TESTED_GRPCIO: Final = ((1, 71), (1, 85))
 
 
 def choose_transport(
@@ -28,7 +26,7 @@ def choose_transport(
     """
     if name == "aio":
         return "aio", AioTransport(observe, config)
-    if name == "auto" and not _tested(grpc.__version__):
+    if name == "auto" and not tested(grpc.__version__):
         _log.warning(
             "transport core is untested on grpcio %s (tested: %s to %s): taking aio, which is "
             "slower; --transport core insists",
@@ -49,9 +47,3 @@ def choose_transport(
             error,
         )
         return "aio", AioTransport(observe, config)
-
-
-def _tested(version: str) -> bool:
-    major, minor = (int(part) for part in version.split(".")[:2])
-    oldest, newest = TESTED_GRPCIO
-    return oldest <= (major, minor) <= newest

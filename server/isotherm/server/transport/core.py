@@ -39,7 +39,9 @@ from isotherm.server.transport.call import (
     Unary,
     shorten,
 )
+from isotherm.server.transport.experiments import reads_where_polled
 from isotherm.server.transport.options import server_options
+from isotherm.server.transport.reader import SocketReader
 
 # Compiled, and without stubs that cover it.
 cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
@@ -53,6 +55,10 @@ IDLE_POLL_S: Final = 0.5
 SELF_CHECK_TIMEOUT_S: Final = 5.0
 # Under a flood the queue is never empty: batches and timers get their turn after so many events.
 MAX_BUSY_EVENTS: Final = 512
+# A poll reads one socket, and not all that is read is news: one that finds nothing proves little.
+EMPTY_POLLS: Final = 2
+# So many events at a time are load: reading sockets is then worth a thread of its own.
+BUSY_EVENTS: Final = 12
 
 _NO_FLAGS: Final = 0
 _NO_DEADLINE: Final = 1e18
@@ -72,12 +78,16 @@ class CoreTransport:
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(server_options(config), False)
         self._server.register_completion_queue(self._queue)
+        # Where core reads on threads of its own, there is nothing left to help with.
+        self._reader: SocketReader | None = None
         self._accepting = False
         self._stopping = False
         self._listener_closed = False
         # Events that are still to come from the queue, wake-ups apart.
         self._outstanding = 0
         self._deferred: list[Callable[[], None]] = []
+        # Calls that were handled but not answered, of whose end we would not hear yet.
+        self._unwatched: list[_CoreCall] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_ids = itertools.count()
         # Reentrant: a signal handler may wake the thread that is just waking itself.
@@ -97,10 +107,14 @@ class CoreTransport:
         if not port:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
             raise PortError(msg)
-        # Before the start: core takes no further listener after it.
+        # Before the start: core takes no further listener, and no further queue, after it.
         if private is not None and not self._server.add_http2_port(f"unix:{private}".encode()):
             msg = f"cannot bind the socket {private}: choose a shorter TMPDIR"
             raise PortError(msg)
+        if reads_where_polled():
+            queue = cygrpc.CompletionQueue()
+            self._server.register_completion_queue(queue)
+            self._reader = SocketReader(queue, _SHUTDOWN)
         self._server.start()
         self._accepting = True
         for _ in range(OUTSTANDING_ACCEPTS):
@@ -120,13 +134,20 @@ class CoreTransport:
     def run(self) -> None:
         """Poll until stopped and the last call has ended."""
         poll = self._queue.poll
-        busy_events = 0
+        busy_events = empty_polls = 0
         while not (self._stopping and self._listener_closed and not self._outstanding):
-            event = poll(0 if self._deferred else self._next_wake_up())
+            waiting = self._deferred or self._unwatched
+            event = poll(0 if waiting else self._next_wake_up())
             if event.completion_type == _TIMEOUT:
-                busy_events = 0
+                empty_polls += 1
+                if waiting and empty_polls < EMPTY_POLLS:
+                    continue
+                if busy_events >= BUSY_EVENTS and self._reader is not None:
+                    self._reader.help()
+                busy_events = empty_polls = 0
                 self._run_due_callbacks()
                 continue
+            empty_polls = 0
             busy_events += 1
             if busy_events == MAX_BUSY_EVENTS:
                 busy_events = 0
@@ -182,6 +203,10 @@ class CoreTransport:
         self._outstanding += 1
         return True
 
+    def watch_later(self, call: _CoreCall) -> None:
+        """Ask for the end of a call, unless it is answered before the queue is empty."""
+        self._unwatched.append(call)
+
     def observe(self, path: str, code: int) -> None:
         """Count one ended call."""
         self._observe(path, code)
@@ -235,6 +260,9 @@ class CoreTransport:
             self._call(callback)
         while self._timers and self._timers[0][0] <= time.monotonic():
             self._call(heapq.heappop(self._timers)[2])
+        unwatched, self._unwatched = self._unwatched, []
+        for call in unwatched:
+            call.watch()
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:
@@ -249,12 +277,27 @@ class CoreTransport:
         self._queue.shutdown()
         while self._queue.poll(time.time() + 1).completion_type != _SHUTDOWN:
             pass
+        if self._reader is not None:
+            self._reader.close()
 
 
 class _CoreCall:
-    """A unary call: open, then answered, then closed; a second answer is a no-op."""
+    """A unary call: open, then answered, then closed; a second answer is a no-op.
 
-    __slots__ = ("_call", "_handle", "_state", "_transport", "cancelled", "deadline", "path")
+    Of its end core tells with the answer. A call that waits is watched by a batch of operations of
+    its own, so that nothing is computed for a caller who has gone.
+    """
+
+    __slots__ = (
+        "_call",
+        "_handle",
+        "_state",
+        "_transport",
+        "_watched",
+        "cancelled",
+        "deadline",
+        "path",
+    )
 
     def __init__(self, transport: CoreTransport, event: Any) -> None:
         details = event.call_details
@@ -264,10 +307,7 @@ class _CoreCall:
         self._transport = transport
         self._call = event.call
         self._state = _OPEN
-        # Its own batch, and first: the event comes when the call is over, however it ends.
-        transport.start_batch(
-            self._call, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
-        )
+        self._watched = False
 
     def start(self, method: Unary) -> None:
         """Ask for the message, then hand it to the method's handler."""
@@ -276,6 +316,14 @@ class _CoreCall:
             self._call, (cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._on_message
         )
 
+    def watch(self) -> None:
+        """Have core tell when the call is over, however it ends."""
+        if not self._watched and self._state == _OPEN:
+            self._watched = True
+            self._transport.start_batch(
+                self._call, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
+            )
+
     def reply(self, message: bytes) -> None:
         """Answer with one message and OK."""
         if self._state != _OPEN:
@@ -283,14 +331,10 @@ class _CoreCall:
         self._state = _ANSWERED
         # Counted before it is sent: whoever has the answer finds it counted.
         self._transport.observe(self.path, 0)
-        self._transport.start_batch(
-            self._call,
-            (
-                cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
-                cygrpc.SendMessageOperation(message, _NO_FLAGS),
-                cygrpc.SendStatusFromServerOperation((), 0, b"", _NO_FLAGS),
-            ),
-            None,
+        self._send(
+            cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+            cygrpc.SendMessageOperation(message, _NO_FLAGS),
+            cygrpc.SendStatusFromServerOperation((), 0, b"", _NO_FLAGS),
         )
 
     def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
@@ -299,29 +343,36 @@ class _CoreCall:
             return
         self._state = _ANSWERED
         self._transport.observe(self.path, int(code))
-        self._transport.start_batch(
-            self._call,
-            (
-                cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
-                cygrpc.SendStatusFromServerOperation(
-                    tuple(metadata), int(code), shorten(details).encode(), _NO_FLAGS
-                ),
+        self._send(
+            cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
+            cygrpc.SendStatusFromServerOperation(
+                tuple(metadata), int(code), shorten(details).encode(), _NO_FLAGS
             ),
-            None,
         )
+
+    def _send(self, *operations: Any) -> None:
+        if self._watched:
+            self._transport.start_batch(self._call, operations, None)
+        else:
+            close = cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS)
+            self._transport.start_batch(self._call, (*operations, close), self._on_close)
 
     def _on_message(self, event: Any) -> None:
         message = event.batch_operations[0].message()
         if message is None:
-            return  # cancelled, or larger than allowed: core has answered, the close event follows
+            # Cancelled, or larger than allowed: core has answered, only the end is to be counted.
+            self.watch()
+            return
         try:
             self._handle(self, message)
         except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
+        if self._state == _OPEN:
+            self._transport.watch_later(self)
 
     def _on_close(self, event: Any) -> None:
-        self.cancelled = bool(event.batch_operations[0].cancelled())
+        self.cancelled = bool(event.batch_operations[-1].cancelled())
         if self._state == _OPEN:
             code = StatusCode.CANCELLED
             if self.deadline is not None and self.deadline <= time.time():
@@ -347,6 +398,8 @@ class _CoreStream(_CoreCall):
 
     def start(self, method: Unary | Stream) -> None:
         """Open the stream, let the handler set its callbacks, then ask for the first message."""
+        # First: the event comes when the call is over, however it ends.
+        self.watch()
         self._transport.start_batch(
             self._call, (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),), None
         )
