@@ -84,7 +84,7 @@ _KNOWN: Final = (
     ),
     Command(
         name="bench",
-        summary="Measure a server under load: rates, latencies, the highest rate it holds.",
+        summary="Load a server and measure it: latencies, the rate it holds.",
         app="isotherm.client.cli.bench.command:app",
     ),
     Command(

@@ -15,7 +15,7 @@ from isotherm.client.cli.bench import plot, report, requests, session
 from isotherm.client.cli.bench.arrivals import Arrivals
 from isotherm.client.cli.bench.crew import Crew
 from isotherm.client.cli.bench.figures import Figures, Limits
-from isotherm.client.cli.bench.load import Period, Target
+from isotherm.client.cli.bench.load import SETUP_S, Period, Target
 from isotherm.client.cli.bench.plan import Arrival, Plan, plan
 from isotherm.client.cli.bench.report import Report, Setting
 from isotherm.client.cli.bench.requests import Requests
@@ -112,13 +112,16 @@ def bench(
             plot.check(picture)
         planned = plan(
             period=Period(duration_s=duration, warmup_s=warmup),
+            timeout_s=timeout,
             arrival=Arrival(arrivals=arrivals, seed=seed),
             rates=rate or (),
             concurrencies=concurrency or (),
             ramp=Limits(p99_us=p99_limit_ms * 1000, error_share=error_limit) if ramp else None,
         )
         security = tls_of(tls, tls_ca)
-        with Client(address, tls=security, token=token_file, timeout=timeout) as client:
+        with Client(
+            address, tls=security, token=token_file, timeout=max(timeout, SETUP_S)
+        ) as client:
             made = _requests(client, name, version, rows=rows, data=data, seed=seed)
         target = Target(
             address=address,
@@ -173,7 +176,7 @@ def _measure(target: Target, processes: int, planned: Plan, done: Report) -> Non
     def tell(measured: Figures) -> None:
         if several:
             # On stderr, so that stdout stays the report.
-            typer.echo(report.step(measured), err=True)
+            typer.echo(report.step(measured, planned.limits), err=True)
 
     with Crew(target, processes) as crew:
         session.run(crew, planned, done, tell)

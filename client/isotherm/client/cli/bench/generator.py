@@ -11,6 +11,7 @@ import gc
 import selectors
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -22,7 +23,7 @@ from isotherm.client._methods import MODEL_INFER
 from isotherm.client._retry import Retry
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench.arrivals import Share
-from isotherm.client.cli.bench.load import Target
+from isotherm.client.cli.bench.load import SETUP_S, Target
 from isotherm.client.cli.bench.step import Order, Step, Stub
 
 
@@ -47,7 +48,8 @@ def main(pipe: Connection, target: Target, share: Share) -> None:
     """Make loads as they are ordered through `pipe`, until its other end is closed."""
     # A Ctrl-C is for the process that gives the orders.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with asyncio.Runner(loop_factory=_punctual_loop) as runner:
+    # A broken pipe is the orders' end as well: nobody waits for what would be sent.
+    with suppress(BrokenPipeError), asyncio.Runner(loop_factory=_punctual_loop) as runner:
         runner.run(_Generator(pipe, target, share).work())
 
 
@@ -76,7 +78,7 @@ class _Generator:
                 await channel.close()
 
     async def _connected(self, channels: Sequence[grpc.aio.Channel]) -> bool:
-        limit_s = self._target.timeout_s
+        limit_s = max(self._target.timeout_s, SETUP_S)
         try:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(channel.channel_ready() for channel in channels))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from isotherm.client._security import Tls
 from isotherm.client.cli.bench.arrivals import Arrivals
+
+# What comes before a load may take this long at least, however short its own deadlines are.
+SETUP_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

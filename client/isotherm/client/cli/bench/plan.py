@@ -42,6 +42,7 @@ class Plan:
 def plan(
     *,
     period: Period,
+    timeout_s: float,
     arrival: Arrival,
     rates: Sequence[str] = (),
     concurrencies: Sequence[str] = (),
@@ -53,6 +54,9 @@ def plan(
             f"--duration is {period.duration_s:g} and --warmup {period.warmup_s:g}, "
             "expected seconds: more than 0, and 0 or more"
         )
+        raise Failure(msg)
+    if not 0 < timeout_s < math.inf:
+        msg = f"--timeout is {timeout_s:g}, expected seconds: more than 0"
         raise Failure(msg)
     if concurrencies and (rates or ramp):
         msg = "--concurrency is a closed loop, --rate and --ramp are open: give one of the two"

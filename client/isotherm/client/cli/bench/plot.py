@@ -35,7 +35,8 @@ def draw(path: Path, title: str, loads: Sequence[Figures], limits: Limits | None
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    ordered = sorted(loads, key=_rate)
+    # A rate that a ramp tried twice is shown as it was the second time.
+    ordered = sorted({_rate(load): load for load in loads}.values(), key=_rate)
     for name, field in _LINES:
         latencies_ms = [getattr(load, field) / 1000 for load in ordered]
         axes.plot([*map(_rate, ordered)], latencies_ms, marker="o", markersize=4, label=name)

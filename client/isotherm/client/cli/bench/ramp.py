@@ -17,7 +17,7 @@ class Verdict(Enum):
     HELD = "held"
     MISSED = "missed"
     # The generator could not make this rate, so nothing is known about the server.
-    UNSENT = "not made by the generator"
+    UNSENT = "unknown: the generator was the limit"
     INTERRUPTED = "interrupted"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from isotherm.client.cli.bench.figures import BUSY_SHARE, Figures, Limits
-from isotherm.client.cli.bench.ramp import Ended, Found
+from isotherm.client.cli.bench.ramp import Ended, Found, Verdict
 from isotherm.client.cli.bench.tally import NOT_SENT
 
 # Raised when a name of the JSON goes or changes its meaning, not when one is added.
@@ -116,10 +116,10 @@ def notes(report: Report) -> Iterator[str]:
             yield f"{figures.load}: of {figures.requests} requests {counts}"
         if NOT_SENT in figures.errors:
             yield (
-                f"{figures.load}: NOT_SENT are requests that the generator had no memory for: "
-                "too many others were unanswered"
+                f"{figures.load}: NOT_SENT are requests that the generator left out: too many "
+                "others were unanswered, or it was too far behind"
             )
-        if figures.generator_limited:
+        if figures.generator_limited and not _held(figures, report.limits):
             yield _limited(figures)
     if report.interrupted:
         yield "interrupted: the figures are of what was measured until then"
@@ -127,12 +127,17 @@ def notes(report: Report) -> Iterator[str]:
         yield _found(report.limits, report.found)
 
 
-def step(figures: Figures) -> str:
-    """Return one load of several, in a line."""
+def step(figures: Figures, limits: Limits | None) -> str:
+    """Return one load of several, in a line; of a ramp with what became of it."""
+    verdict = f", {limits.verdict(figures).value}" if limits is not None else ""
     return (
         f"{figures.load}: {figures.achieved_per_s:.0f} answers/s, p99 "
-        f"{_milliseconds(figures.latency_p99_us)} ms, errors {figures.error_share:.2%}"
+        f"{_milliseconds(figures.latency_p99_us)} ms, errors {figures.error_share:.2%}{verdict}"
     )
+
+
+def _held(figures: Figures, limits: Limits | None) -> bool:
+    return limits is not None and limits.verdict(figures) is Verdict.HELD
 
 
 def _limited(figures: Figures) -> str:

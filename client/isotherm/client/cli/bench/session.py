@@ -7,7 +7,7 @@ from typing import Final
 
 from isotherm.client.cli.bench import figures
 from isotherm.client.cli.bench.crew import Crew
-from isotherm.client.cli.bench.figures import Figures
+from isotherm.client.cli.bench.figures import Figures, Limits
 from isotherm.client.cli.bench.load import Load
 from isotherm.client.cli.bench.plan import Plan
 from isotherm.client.cli.bench.ramp import Verdict, search
@@ -19,13 +19,21 @@ PRECISION: Final = 0.05
 
 def run(crew: Crew, plan: Plan, report: Report, tell: Callable[[Figures], None]) -> None:
     """Make the plan's loads and add their figures to the report; `tell` hears of each one."""
-    limits = plan.limits
-    if limits is None:
-        for load in plan.loads:
-            if _measure(crew, plan, report, load, tell) is None:
-                return
-        return
+    try:
+        if plan.limits is None:
+            for load in plan.loads:
+                if _measure(crew, plan, report, load, tell) is None:
+                    break
+        else:
+            _ramp(crew, plan, report, plan.limits, tell)
+    except KeyboardInterrupt:
+        # Between two loads, or a second time: what has been measured is still good.
+        report.interrupted = True
 
+
+def _ramp(
+    crew: Crew, plan: Plan, report: Report, limits: Limits, tell: Callable[[Figures], None]
+) -> None:
     def verdict(rate: float) -> Verdict:
         measured = _measure(crew, plan, report, plan.arrival.at(rate), tell)
         return Verdict.INTERRUPTED if measured is None else limits.verdict(measured)

@@ -80,6 +80,10 @@ class Step:
         span_s = self._order.period.span_s
         for offset_s in offsets_s(load.arrivals, load.rate, span_s, self._share, load.seed):
             due_s = self._order.start_s + offset_s
+            if self._loop.time() > self._until_s + self._timeout_s:
+                # So far behind that the rest would only prolong a load that is none any more.
+                self._count(due_s, NOT_SENT)
+                continue
             # Even when it is late, it lets answers in: their time is running as well.
             await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             self._launch(due_s)

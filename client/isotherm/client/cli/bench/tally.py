@@ -9,7 +9,7 @@ from typing import Final
 
 from isotherm.client.cli.bench.samples import Samples, merged
 
-# Beside the names of gRPC's statuses: a call that memory forbade.
+# Beside the names of gRPC's statuses: a call that was left out, for want of memory or time.
 NOT_SENT: Final = "NOT_SENT"
 
 

@@ -1,7 +1,8 @@
-"""`isotherm bench` where there is nothing to measure: a sentence, before any process starts."""
+"""`isotherm bench` where there is nothing to measure: a sentence and exit status 1."""
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 
@@ -40,3 +41,20 @@ def test_a_plot_without_matplotlib_names_the_extra(isotherm, monkeypatch):
     result = isotherm("bench", "line", "--plot", "x.png")
 
     assert result.stderr == "error: --plot needs matplotlib: pip install 'isotherm[bench]'\n"
+
+
+def test_without_any_answer_the_exit_status_is_one(isotherm, server):
+    """The report, with what came instead, is printed all the same."""
+
+    def fail_after_the_first():
+        if len(server.requests) > 1:
+            server.failures.append(grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    server.delay = fail_after_the_first
+    load = ("--rate", 50, "--duration", 0.2, "--warmup", 0)
+
+    result = isotherm("bench", "line", "--address", server.address, *load)
+
+    assert result.exit_code == 1
+    assert "50/s: of 10 requests 10 RESOURCE_EXHAUSTED" in result.stdout
+    assert result.stderr == f"error: no request to {server.address} was answered\n"

@@ -13,9 +13,10 @@ from isotherm.client.cli.failure import Failure
 _RAMP = Limits(p99_us=1000, error_share=0.0)
 
 
-def _plan(*, duration=1.0, warmup=0.0, **options):
+def _plan(*, duration=1.0, warmup=0.0, timeout=1.0, **options):
     return plan(
         period=Period(duration_s=duration, warmup_s=warmup),
+        timeout_s=timeout,
         arrival=Arrival(arrivals=Arrivals.POISSON, seed=5),
         **options,
     )
@@ -52,6 +53,7 @@ def test_a_ramp_starts_at_the_rate():
         ({"ramp": _RAMP, "concurrencies": ["1"]}, "give one of the two"),
         ({"ramp": _RAMP, "rates": ["1,2"]}, "--ramp starts at one --rate, got 2"),
         ({"duration": 0}, "--duration is 0 and --warmup 0"),
+        ({"timeout": 0}, "--timeout is 0, expected seconds"),
         ({"warmup": -1}, "--duration is 1 and --warmup -1"),
     ],
 )

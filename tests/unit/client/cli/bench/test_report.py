@@ -117,7 +117,7 @@ def test_what_was_not_sent_is_explained():
     """It is no status of gRPC."""
     notes = _notes(_figures(OK=90, **{NOT_SENT: 10}))
 
-    assert "NOT_SENT are requests that the generator had no memory for" in notes[1]
+    assert "NOT_SENT are requests that the generator left out" in notes[1]
 
 
 def test_a_generator_at_its_limit_is_told_plainly():
@@ -128,6 +128,31 @@ def test_a_generator_at_its_limit_is_told_plainly():
     assert busy.startswith("100/s: the generator was the limit, not the server")
     assert "97% of a CPU; give it more --processes" in busy
     assert "it sent late, by 20 ms at p99, although it took 40% of a CPU only" in late
+
+
+def test_in_a_ramp_a_rate_that_was_held_needs_no_excuse():
+    """Late, but within the limits all the same."""
+    late = _figures(latency_s=0.004, lag_s=0.003)
+
+    assert late.generator_limited
+    assert _notes(late, limits=_LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("figures_", "limits", "ending"),
+    [
+        (_figures(), None, "p99 1.23 ms, errors 0.00%"),
+        (_figures(), _LIMITS, "errors 0.00%, held"),
+        (_figures(latency_s=0.1), _LIMITS, "errors 0.00%, missed"),
+        (_figures(cpu=1.0, latency_s=0.1), _LIMITS, "unknown: the generator was the limit"),
+    ],
+)
+def test_each_of_several_loads_is_told_when_it_is_over(figures_, limits, ending):
+    """In a ramp with the verdict."""
+    line = report.step(figures_, limits)
+
+    assert line.startswith("100/s: 100 answers/s, ")
+    assert line.endswith(ending)
 
 
 @pytest.mark.parametrize(
