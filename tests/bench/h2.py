@@ -1,17 +1,21 @@
-"""Load from `h2load` (Debian: nghttp2-client) on a gRPC server, and what it cost the server."""
+"""Load from `h2load` (Debian: nghttp2-client) on a server of gRPC or of HTTP/1.1."""
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from isotherm.v1 import open_inference_pb2 as pb
 
-_MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
+GRPC_HEADERS = ("content-type: application/grpc", "te: trailers")
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,61 +28,78 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where it is sent, and the body of each request."""
+
+    url: str
+    body: Path
+    headers: tuple[str, ...] = GRPC_HEADERS
+    http1: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What h2load saw."""
+    """What h2load saw; `body_bytes` of all answers together."""
 
     per_second: float
     mean_us: float
+    p50_us: float
+    p99_us: float
+    body_bytes: int
 
 
 def frame(request: pb.ModelInferRequest) -> bytes:
     """Return a request as gRPC puts it on the wire: flag, length, message."""
-    message = request.SerializeToString()
+    return framed(request.SerializeToString())
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as gRPC puts it on the wire."""
     return struct.pack(">BI", 0, len(message)) + message
 
 
 def send(address: str, body: Path, load: Load) -> Result:
-    """Send a load; every HTTP request must succeed. gRPC's own status is the caller's to check."""
-    output = subprocess.run(
-        [
-            "h2load",
-            *("-n", str(load.requests), "-c", str(load.connections), "-m", str(load.streams)),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)),
-            f"http://{address}/inference.GRPCInferenceService/ModelInfer",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    ).stdout
+    """Send a load of `ModelInfer`, as `drive` does."""
+    return drive(Target(f"http://{address}{MODEL_INFER}", body), load)
+
+
+def drive(target: Target, load: Load) -> Result:
+    """Send a load; every HTTP request must succeed. gRPC's own status is the caller's to check.
+
+    A gRPC answer that is not OK has no body, so `body_bytes` tells.
+    """
+    with tempfile.NamedTemporaryFile() as log:
+        headers = [part for header in target.headers for part in ("-H", header)]
+        output = subprocess.run(
+            [
+                "h2load",
+                *("-n", str(load.requests), "-c", str(load.connections)),
+                # Over HTTP/1.1 a connection has one request in flight, so there are more of them.
+                *("-m", str(load.streams), "-d", str(target.body), "--log-file", log.name),
+                *(["--h1"] if target.http1 else []),
+                *headers,
+                target.url,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIMEOUT_S,
+        ).stdout
+        taken_us = np.loadtxt(log.name, dtype=np.int64, usecols=2, ndmin=1)
     if f"{load.requests} succeeded, 0 failed, 0 errored, 0 timeout" not in output:
         raise SystemExit(f"requests failed:\n{output}")
+    p50, p99 = np.percentile(taken_us, (50, 99))
     return Result(
         per_second=float(_found(r"finished in [^,]+, ([0-9.]+) req/s", output)),
-        mean_us=_microseconds(_found(r"time for request: +\S+ +\S+ +(\S+)", output)),
+        mean_us=float(taken_us.mean()),
+        p50_us=float(p50),
+        p99_us=float(p99),
+        body_bytes=int(_found(r"\(([0-9]+)\) data$", output)),
     )
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and of all processes below it."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_seconds(int(child)) for child in children)
-
-
 def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
+    match = re.search(pattern, text, re.MULTILINE)
     if match is None:
         raise SystemExit(f"no {pattern!r} in:\n{text}")
     return match[1]
-
-
-def _microseconds(text: str) -> float:
-    match = re.fullmatch(r"([0-9.]+)(us|ms|s)", text)
-    if match is None:
-        raise SystemExit(f"'{text}' is no duration")
-    return float(match[1]) * _MICROSECONDS[match[2]]

@@ -23,6 +23,7 @@ from tests.support.server import eventually, free_port
 
 # The backend's stub needs numpy 1: with numpy 2 every tensor comes out empty, without an error.
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime", "setuptools<81")
+ENVIRONMENT = "triton"
 START_TIMEOUT_S = 60.0
 
 # One run for all that Triton's scheduler has gathered: the best that its Python backend can do.
@@ -86,40 +87,45 @@ def publish(repository: Path, config: pb.ModelConfig, model: bytes, *, instances
     (repository / config.name / "config.pbtxt").write_text(str(own))
 
 
-@contextmanager
-def triton(repository: Path, metrics_port: int | None = None) -> Iterator[tuple[str, int]]:
-    """Run Triton until the block ends; yield its gRPC address, and its pid, once it is ready."""
+def command(
+    repository: Path, folder: Path, port: int, metrics_port: int | None = None
+) -> tuple[list[str | Path], dict[str, str]]:
+    """Return the command line of a Triton and its variables; it keeps its backend in the folder."""
     metrics: tuple[str, ...] = ("--allow-metrics", "false")
     if metrics_port is not None:
         metrics = ("--metrics-address", "127.0.0.1", "--metrics-port", str(metrics_port))
-    python = environment("triton", *REQUIREMENTS)
+    python = environment(ENVIRONMENT, *REQUIREMENTS)
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")
     home = packages / "pytriton" / "tritonserver"
     version = packages.parent.name.removeprefix("python")
+    backends = folder / "backends"
+    shutil.copytree(home / "backends", backends, dirs_exist_ok=True)
+    stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
+    shutil.copy2(stub, backends / "python")
+    line: list[str | Path] = [
+        home / "bin" / "tritonserver",
+        *("--model-repository", repository, "--backend-directory", backends),
+        *("--grpc-address", "127.0.0.1", "--grpc-port", str(port)),
+        *("--allow-http", "false", *metrics),
+        *("--exit-timeout-secs", "5"),
+    ]
+    return line, {
+        # The stub takes the packages of the first Python on the path.
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
+    }
+
+
+@contextmanager
+def triton(repository: Path, metrics_port: int | None = None) -> Iterator[tuple[str, int]]:
+    """Run Triton until the block ends; yield its gRPC address, and its pid, once it is ready."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        backends = Path(folder) / "backends"
-        shutil.copytree(home / "backends", backends)
-        stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
-        shutil.copy2(stub, backends / "python")
+        line, variables = command(repository, Path(folder), port, metrics_port)
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [
-                    home / "bin" / "tritonserver",
-                    *("--model-repository", repository, "--backend-directory", backends),
-                    *("--grpc-address", "127.0.0.1", "--grpc-port", str(port)),
-                    *("--allow-http", "false", *metrics),
-                    *("--exit-timeout-secs", "5"),
-                ],
-                # The stub takes the packages of the first Python on the path.
-                env=os.environ
-                | {
-                    "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-                    "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
-                },
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                line, env=os.environ | variables, stdout=output, stderr=subprocess.STDOUT
             )
         try:
             ready = eventually(lambda: _ready(port), START_TIMEOUT_S)

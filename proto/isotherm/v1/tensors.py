@@ -104,7 +104,7 @@ def element_count(name: str, shape: Sequence[int], *, kind: str = "input") -> in
 
 
 def decode_raw(
-    name: str, datatype: str, shape: Sequence[int], raw: bytes, *, kind: str = "input"
+    name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview, *, kind: str = "input"
 ) -> Array:
     """Return the tensor in `raw` as an array: a read-only view, except for BYTES and BF16.
 
@@ -115,7 +115,7 @@ def decode_raw(
         raise TensorError(_unknown_datatype(kind, name, datatype))
     count = element_count(name, shape, kind=kind)
     if datatype == "BYTES":
-        return _decode_bytes(f"{kind} '{name}'", count, raw).reshape(shape)
+        return _decode_bytes(f"{kind} '{name}'", count, bytes(raw)).reshape(shape)
     expected = count * (2 if datatype == "BF16" else dtype.itemsize)
     if len(raw) != expected:
         msg = (

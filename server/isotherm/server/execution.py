@@ -149,7 +149,8 @@ class Executor:
 
 def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
     if len(jobs) == 1:
-        return jobs[0].inputs
+        # Where a tensor lies in its message is no machine's alignment.
+        return [array if array.flags.aligned else array.copy() for array in jobs[0].inputs]
     return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
 
 

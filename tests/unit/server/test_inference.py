@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
 from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import Change, Repository
+from isotherm.server.service import inference
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.totals import ModelTotals, total
 from isotherm.server.transport.call import StatusCode
@@ -33,14 +35,14 @@ class Service:
         (folder / "broken" / "1").mkdir(parents=True)
         (folder / "broken" / "1" / "model.onnx").touch()
         config = BatchingConfig(**batching)
-        repository = Repository(folder, ModelSettings(batching=config))
+        self.repository = Repository(folder, ModelSettings(batching=config))
         loader = Loader(
             ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED, batching=config)
         )
         self.loop = FakeLoop()
         self.block = Block.create([])
-        self.service = InferenceService(repository, self.loop, self.block)
-        for entry in repository.load(loader):
+        self.service = InferenceService(self.repository, self.loop, self.block)
+        for entry in self.repository.load(loader):
             if entry.model is not None:
                 self.service.apply(Change(entry.name, (entry,), added=(entry.model,)))
 
@@ -107,6 +109,29 @@ def test_requests_that_wait_together_are_answered_together(service: Service):
         ("doubling", "3")
     }
     assert service.totals("doubling").executions == 1
+
+
+def test_a_request_of_which_only_the_numbers_are_new_is_not_parsed(service: Service, monkeypatch):
+    """It is answered, refused and counted like the first of its kind."""
+    calls = [service.send(doubling(1))]
+    monkeypatch.setattr(inference, "parse", None)
+    calls += [service.send(doubling(2)), service.send(doubling(math.nan))]
+    late = service.send(doubling(4), FakeCall(deadline=time.time() - 1))
+    service.loop.run_deferred()
+
+    assert [answered(call)[0] for call in calls[:2]] == [2, 4]
+    assert math.isnan(answered(calls[2])[0])
+    assert late.code is StatusCode.DEADLINE_EXCEEDED
+    assert service.totals("doubling").requests[StatusCode.OK] == 3
+
+
+def test_what_was_known_of_a_model_ends_with_it(service: Service):
+    """The same bytes may mean something else to its successor, or nothing at all."""
+    service.send(doubling(1))
+    service.loop.run_deferred()
+    service.service.apply(service.repository.unload("doubling"))
+
+    assert service.send(doubling(2)).code is StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("version", ["", "3", "03"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from isotherm.server.errors import InvalidRequestError, RequestError, Unsupporte
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT
-from isotherm.v1.tensors import encode_raw
+from isotherm.v1.tensors import Array, encode_raw
 from tests.support import models
 from tests.unit.server.fakes import served
 
@@ -56,18 +57,25 @@ def decoder(model: onnx.ModelProto | None = None, **changes: Any) -> RequestDeco
     return RequestDecoder(served(models.doubling() if model is None else model, **changes))
 
 
+def decode(
+    request: pb.ModelInferRequest, model: onnx.ModelProto | None = None
+) -> tuple[Sequence[Array], int, object]:
+    """Decode a request with its raw tensors in it, as small ones come."""
+    return decoder(model).decode(request, request.raw_input_contents)
+
+
 def refused(
     request: pb.ModelInferRequest, model: onnx.ModelProto | None = None
 ) -> tuple[type[RequestError], str]:
     """Return the error that a request is refused with, and its text."""
     with pytest.raises(RequestError) as error:
-        decoder(model).decode(request)
+        decode(request, model)
     return error.type, str(error.value)
 
 
 def test_raw_data_is_decoded():
     """Rows count, and one input of fixed width needs no key."""
-    arrays, rows, key = decoder().decode(raw(column(1, 2, 3)))
+    arrays, rows, key = decode(raw(column(1, 2, 3)))
 
     assert [array.tolist() for array in arrays] == [[[1], [2], [3]]]
     assert (rows, key) == (3, None)
@@ -75,7 +83,7 @@ def test_raw_data_is_decoded():
 
 def test_raw_data_is_not_copied():
     """The array is a view on the message's bytes."""
-    (array,), _, _ = decoder().decode(raw(column(1, 2, 3)))
+    (array,), _, _ = decode(raw(column(1, 2, 3)))
 
     assert not array.flags.owndata
     assert not array.flags.writeable
@@ -83,7 +91,7 @@ def test_raw_data_is_not_copied():
 
 def test_typed_data_is_decoded():
     """As raw data is."""
-    arrays, rows, _ = decoder().decode(pb.ModelInferRequest(inputs=[fp32(1, 2)]))
+    arrays, rows, _ = decode(pb.ModelInferRequest(inputs=[fp32(1, 2)]))
 
     assert [array.tolist() for array in arrays] == [[[1], [2]]]
     assert arrays[0].dtype == np.float32
@@ -94,7 +102,7 @@ def test_empty_contents_beside_raw_data_are_accepted():
     """Some clients always set the field."""
     request = raw(column(1, 2))
     request.inputs[0].contents.SetInParent()
-    arrays, rows, _ = decoder().decode(request)
+    arrays, rows, _ = decode(request)
 
     assert arrays[0].tolist() == [[1], [2]]
     assert rows == 2
@@ -106,14 +114,14 @@ def test_parameters_that_mean_nothing_here_are_ignored():
     request.inputs[0].parameters["binary_data_size"].int64_param = 4
     request.inputs[0].parameters["content_type"].string_param = "np"
 
-    assert decoder().decode(request)[1] == 1
+    assert decode(request)[1] == 1
 
 
 def test_inputs_may_come_in_any_order():
     """Arrays leave in the model's; raw entries follow the request's."""
     ones, twos = np.full((2, 16), 1, np.int32), np.full((2, 16), 2, np.int32)
     request = raw(twos, ones, names=("INPUT1", "INPUT0"), datatype="INT32")
-    arrays, rows, _ = decoder(models.simple()).decode(request)
+    arrays, rows, _ = decode(request, models.simple())
 
     assert [int(array[0, 0]) for array in arrays] == [1, 2]
     assert rows == 2
@@ -138,7 +146,7 @@ def test_inputs_may_come_in_any_order():
 )
 def test_typed_and_raw_data_of_every_datatype_agree(elem_type, datatype, field, values):
     """The same values, whichever way they came."""
-    decode = decoder(models.identity(elem_type, (1,))).decode
+    model = models.identity(elem_type, (1,))
     typed = pb.ModelInferRequest(
         inputs=[
             Tensor(
@@ -149,8 +157,8 @@ def test_typed_and_raw_data_of_every_datatype_agree(elem_type, datatype, field, 
             )
         ]
     )
-    (array,), _, _ = decode(typed)
-    (again,), _, _ = decode(raw(array, names=("INPUT0",), datatype=datatype))
+    (array,), _, _ = decode(typed, model)
+    (again,), _, _ = decode(raw(array, names=("INPUT0",), datatype=datatype), model)
 
     # ONNX strings are text: what is decoded is what the runtime takes.
     expected = [v.decode() if isinstance(v, bytes) else v for v in values]
@@ -163,7 +171,7 @@ def test_half_precision_comes_raw_only():
     """The protocol has no field for it."""
     half = models.identity(TensorProto.FLOAT16, (2,))
     given = np.array([[1.5, -2.0]], np.float16)
-    (array,), _, _ = decoder(half).decode(raw(given, names=("INPUT0",), datatype="FP16"))
+    (array,), _, _ = decode(raw(given, names=("INPUT0",), datatype="FP16"), half)
     typed = Tensor(name="INPUT0", datatype="FP16", shape=(1, 2))
     typed.contents.fp32_contents.extend([1.5, -2.0])
 
@@ -176,9 +184,9 @@ def test_half_precision_comes_raw_only():
 
 def test_rows_of_variable_length_share_a_batch_only_with_their_like():
     """The key is the shape without its rows."""
-    decode = decoder(models.identity(TensorProto.FLOAT, ("length",))).decode
+    model = models.identity(TensorProto.FLOAT, ("length",))
     keys = [
-        decode(raw(np.zeros(shape, np.float32), names=("INPUT0",)))[2]
+        decode(raw(np.zeros(shape, np.float32), names=("INPUT0",)), model)[2]
         for shape in ((1, 3), (5, 3), (1, 4), (2, 0))
     ]
 
@@ -188,7 +196,7 @@ def test_rows_of_variable_length_share_a_batch_only_with_their_like():
 def test_a_model_that_cannot_be_batched_gets_its_request_as_it_is():
     """It counts as one row."""
     request = raw(np.ones((2, 3), np.float32))
-    (array,), rows, key = decoder(models.fixed_batch()).decode(request)
+    (array,), rows, key = decode(request, models.fixed_batch())
 
     assert (array.shape, rows, key) == ((2, 3), 1, None)
 
@@ -473,7 +481,7 @@ def test_a_value_that_is_not_finite_is_accepted_otherwise(contract):
     model = models.doubling()
     if contract is not None:
         model = models.with_contract(model, contract)
-    (array,), _, _ = decoder(model).decode(raw(column(math.nan, math.inf)))
+    (array,), _, _ = decode(raw(column(math.nan, math.inf)), model)
 
     assert [str(row[0]) for row in array] == ["nan", "inf"]
 
@@ -547,7 +555,7 @@ def test_an_outputs_other_parameters_are_ignored():
 
 def test_text_that_is_not_utf_8_is_refused():
     """ONNX strings are text; in the runtime it would fail the whole batch."""
-    decode = decoder(models.identity()).decode
+    model = models.identity()
     request = raw(np.array([[b"warm"], [b"\xff"]], object), names=("INPUT0",), datatype="BYTES")
     with pytest.raises(InvalidRequestError, match=r"'INPUT0' .* has an element that is not UTF-8"):
-        decode(request)
+        decode(request, model)

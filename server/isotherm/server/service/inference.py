@@ -25,6 +25,7 @@ from isotherm.server.execution import Job, Runner
 from isotherm.server.layout import ModelState, Rejection
 from isotherm.server.loader import Model
 from isotherm.server.repository import Change, Repository
+from isotherm.server.service.envelopes import Envelopes, Known, Raw, parse
 from isotherm.server.service.parameters import check_parameters
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.server.service.responses import Answer, ResponseEncoder
@@ -67,29 +68,49 @@ class Endpoint:
         self.batcher = Batcher(runner, self, loop, config, counters)
 
     def accept(
-        self, call: Call, request: pb.ModelInferRequest, size_bytes: int, arrived_ns: int
+        self,
+        call: Call,
+        request: pb.ModelInferRequest,
+        raw: Raw,
+        size_bytes: int,
+        arrived_ns: int,
     ) -> None:
         """Queue a request; end it at once when it is wrong or there is no room."""
         try:
-            arrays, rows, key = self._decoder.decode(request)
-            job = Job(
-                arrays,
-                rows,
-                call,
-                arrived_ns,
-                key,
-                Answer(call, rows, request.id),
-                None,
-                size_bytes,
+            arrays, rows, key = self._decoder.decode(request, raw)
+            answer = (
+                self._select(call, rows, request)
+                if request.outputs
+                else Answer(call, rows, request.id)
             )
-            if request.outputs:
-                job.context = self._select(call, rows, request)
+            job = Job(arrays, rows, call, arrived_ns, key, answer, None, size_bytes)
             if request.parameters or self._queue_timeout_s:
                 wait_s = check_parameters(request.parameters) or self._queue_timeout_s
                 job.expires_s = time.time() + wait_s if wait_s else None
             self.batcher.submit(job)
         except RequestError as error:
             self._end(call, error, arrived_ns)
+
+    def accept_known(self, call: Call, known: Known, message: bytes, arrived_ns: int) -> None:
+        """Queue a request of whose like one was accepted before."""
+        try:
+            array = known.array(message)
+            arrays, rows = (array,), known.shape[0]
+            self._decoder.check(arrays)
+            answer = Answer(call, rows, "")
+            job = Job(arrays, rows, call, arrived_ns, None, answer, None, known.size_bytes)
+            if self._queue_timeout_s:
+                job.expires_s = time.time() + self._queue_timeout_s
+            self.batcher.submit(job)
+        except RequestError as error:
+            self._end(call, error, arrived_ns)
+
+    def plain(self, request: pb.ModelInferRequest, raw: Raw) -> Array | None:
+        """Return the tensor of a request that holds one and asks for nothing special, else None."""
+        if request.id or request.outputs or request.parameters:
+            return None
+        arrays = self._decoder.quick(request, raw)
+        return arrays[0] if arrays is not None and len(arrays[0]) else None
 
     def _select(self, call: Call, rows: int, request: pb.ModelInferRequest) -> Answer:
         selected = self._decoder.select_outputs(request) or {}
@@ -140,12 +161,14 @@ class InferenceService:
         # By (name, version) as callers write them: "" is the newest version.
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._retiring: set[Endpoint] = set()
+        self._envelopes = Envelopes()
 
     def apply(self, change: Change) -> None:
         """Route callers to the versions that serve from now on; retire the others.
 
         Requests that wait in a retired version's queue are still answered by it.
         """
+        self._envelopes.clear()
         replaced = [self._endpoints.pop((m.name, str(m.version))) for m in change.removed]
         for model in change.added:
             counters = self._block.open_model(model.name, model.version)
@@ -186,29 +209,44 @@ class InferenceService:
     def infer(self, call: Call, message: bytes) -> None:
         """Handle one ModelInfer call."""
         arrived_ns = time.perf_counter_ns()
+        known = self._envelopes.find(message)
+        if known is not None:
+            # Whatever changes the endpoints makes the envelopes forgotten.
+            self._endpoints[known.target].accept_known(call, known, message, arrived_ns)
+            return
         try:
-            request = pb.ModelInferRequest.FromString(message)
+            request, raw = parse(message)
         except DecodeError:
             fail(call, InvalidRequestError("the message is not a ModelInferRequest"))
             return
-        self.submit(call, request, len(message), arrived_ns)
+        self.submit(call, request, raw, len(message), arrived_ns)
+        self._learn(message, request, raw)
 
     def submit(
-        self, call: Call, request: pb.ModelInferRequest, size_bytes: int, arrived_ns: int
+        self,
+        call: Call,
+        request: pb.ModelInferRequest,
+        raw: Raw,
+        size_bytes: int,
+        arrived_ns: int,
     ) -> None:
         """Hand a request to its model; end the call when there is none."""
         endpoint = self._endpoints.get((request.model_name, request.model_version))
-        if endpoint is not None:
-            endpoint.accept(call, request, size_bytes, arrived_ns)
-            return
-        try:
-            # A version may be written "01"; otherwise this raises what is wrong.
-            model = self._repository.get(request.model_name, request.model_version)
-        except RequestError as error:
-            fail(call, error)
-            return
-        endpoint = self._endpoints[model.name, str(model.version)]
-        endpoint.accept(call, request, size_bytes, arrived_ns)
+        if endpoint is None:
+            try:
+                # A version may be written "01"; otherwise this raises what is wrong.
+                model = self._repository.get(request.model_name, request.model_version)
+            except RequestError as error:
+                fail(call, error)
+                return
+            endpoint = self._endpoints[model.name, str(model.version)]
+        endpoint.accept(call, request, raw, size_bytes, arrived_ns)
+
+    def _learn(self, message: bytes, request: pb.ModelInferRequest, raw: Raw) -> None:
+        endpoint = self._endpoints.get((request.model_name, request.model_version))
+        array = endpoint.plain(request, raw) if endpoint is not None else None
+        if array is not None:
+            self._envelopes.learn(message, request, array)
 
     def drain(self) -> None:
         """Let no batch wait for company any more."""

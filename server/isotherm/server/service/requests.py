@@ -10,6 +10,7 @@ import numpy as np
 from isotherm.server.errors import InvalidRequestError, UnsupportedError
 from isotherm.server.loader import Model
 from isotherm.server.service.classification import class_count
+from isotherm.server.service.envelopes import Raw
 from isotherm.server.session import Array, TensorSpec
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import (
@@ -42,19 +43,32 @@ class RequestDecoder:
         self._variable = any(-1 in spec.shape[1:] for spec in self._specs) and self._batched
         self._quick = _QuickInput(self._specs) if len(self._specs) == 1 and self._batched else None
 
-    def decode(self, request: pb.ModelInferRequest) -> tuple[Sequence[Array], int, object]:
-        """Return (arrays, rows, batch key); raise InvalidRequestError naming the culprit."""
-        arrays = self._quick.decode(request) if self._quick is not None else None
+    def decode(
+        self, request: pb.ModelInferRequest, raw: Raw
+    ) -> tuple[Sequence[Array], int, object]:
+        """Return (arrays, rows, batch key); raise InvalidRequestError naming the culprit.
+
+        `raw` are the request's raw tensors, which need not be in the request itself.
+        """
+        arrays = self.quick(request, raw)
         if arrays is None:
-            arrays = self._decode_all(request)
+            arrays = self._decode_all(request, raw)
         rows = len(arrays[0]) if self._batched else 1
         if self._batched and not rows:
             msg = f"the request for model '{self._name}' has no rows"
             raise InvalidRequestError(msg)
-        if self._refuses_non_finite:
-            self._check_finite(arrays)
+        self.check(arrays)
         key = tuple(array.shape[1:] for array in arrays) if self._variable else None
         return arrays, rows, key
+
+    def quick(self, request: pb.ModelInferRequest, raw: Raw) -> list[Array] | None:
+        """Return the arrays of the common request, or None where the careful way must decide."""
+        return self._quick.decode(request, raw) if self._quick is not None else None
+
+    def check(self, arrays: Sequence[Array]) -> None:
+        """Raise InvalidRequestError when the model refuses one of the numbers."""
+        if self._refuses_non_finite:
+            self._check_finite(arrays)
 
     def select_outputs(self, request: pb.ModelInferRequest) -> dict[int, int] | None:
         """Return the outputs asked for; None for all.
@@ -83,8 +97,7 @@ class RequestDecoder:
             )
         return dict(sorted(selected.items()))
 
-    def _decode_all(self, request: pb.ModelInferRequest) -> list[Array]:
-        raw = request.raw_input_contents
+    def _decode_all(self, request: pb.ModelInferRequest, raw: Raw) -> list[Array]:
         if raw and len(raw) != len(request.inputs):
             msg = (
                 f"the request for model '{self._name}' has {len(request.inputs)} inputs and "
@@ -144,7 +157,7 @@ class RequestDecoder:
             )
             raise InvalidRequestError(msg)
 
-    def _data(self, tensor: Any, raw: bytes | None) -> Array:
+    def _data(self, tensor: Any, raw: bytes | memoryview | None) -> Array:
         try:
             if raw is not None:
                 if has_contents(tensor):
@@ -191,9 +204,9 @@ class _QuickInput:
         self._row_bytes = self._dtype.itemsize * int(np.prod(self._tail))
         self._usable = -1 not in self._tail and spec.datatype != "BYTES"
 
-    def decode(self, request: pb.ModelInferRequest) -> list[Array] | None:
+    def decode(self, request: pb.ModelInferRequest, raw: Raw) -> list[Array] | None:
         """Return the input, or None where the careful way must decide what is wrong."""
-        inputs, raw = request.inputs, request.raw_input_contents
+        inputs = request.inputs
         if not self._usable or len(inputs) != 1 or len(raw) != 1:
             return None
         tensor, data = inputs[0], raw[0]

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from isotherm.server.service.envelopes import parse
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.transport.call import Call, Metadata, StatusCode, Stream, StreamCall
 from isotherm.v1 import open_inference_pb2 as pb
@@ -80,12 +81,13 @@ class _InferStream:
         if self._unanswered >= MAX_UNANSWERED:
             self.call.hold()
         try:
-            request = pb.ModelInferRequest.FromString(message)
+            request, raw = parse(message)
         except DecodeError:
             error = "the message is not a ModelInferRequest"
             self.send(pb.ModelStreamInferResponse(error_message=error))
             return
-        self._inference.submit(_StreamedCall(self, request.id), request, len(message), arrived_ns)
+        call = _StreamedCall(self, request.id)
+        self._inference.submit(call, request, raw, len(message), arrived_ns)
 
     def _on_half_close(self) -> None:
         self._end_with(self.call.finish)

@@ -1,0 +1,42 @@
+"""grpc.aio as one writes it by hand: a handler that runs the model, without batching."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import grpc
+import messages
+from isotherm.v1 import open_inference_pb2 as pb
+from onnx_model import OnnxModel
+
+
+async def main() -> None:
+    """Serve until terminated."""
+    model = OnnxModel()
+
+    # In the loop, not in a thread: for a run of microseconds the way there and back costs more.
+    async def infer(
+        request: pb.ModelInferRequest, _context: grpc.aio.ServicerContext
+    ) -> pb.ModelInferResponse:
+        return messages.answer_of(model(messages.array_of(request)))
+
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
+    service, method = messages.METHOD.strip("/").split("/")
+    handler = grpc.unary_unary_rpc_method_handler(
+        infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {method: handler}),)
+    )
+    server.add_insecure_port(f"127.0.0.1:{os.environ['PORT']}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    # One process a core on one port: grpc/examples/python/multiprocessing.
+    for _ in range(int(os.environ["WORKERS"]) - 1):
+        if os.fork() == 0:
+            break
+    asyncio.run(main())

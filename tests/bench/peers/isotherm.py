@@ -1,0 +1,46 @@
+"""Isotherm, as it starts by default: metrics, vetting and admission on."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from tests.bench.peers.peer import Command, Peer, Place, other_port
+from tests.bench.peers.wire import open_inference
+
+
+def peers() -> list[Peer]:
+    """Return it with one worker, and with one a core."""
+    return [
+        Peer(
+            name=f"Isotherm, {workers} worker{'s' * (workers > 1)}",
+            family="Isotherm",
+            settings="defaults, but a queue of a million rows",
+            wire=open_inference(),
+            # It runs from this checkout; the environment is there to be weighed.
+            environment="peer-isotherm",
+            requirements=(".[server]",),
+            command=partial(_command, workers),
+            everything=True,
+            distribution="isotherm",
+        )
+        for workers in (1, 2)
+    ]
+
+
+def _command(workers: int, place: Place) -> Command:
+    repository = place.folder / "models"
+    version = repository / "m" / "1"
+    version.mkdir(parents=True, exist_ok=True)
+    (version / "model.onnx").write_bytes(place.model.read_bytes())
+    return Command(
+        [
+            *(sys.executable, "-m", "isotherm.server", repository, "--log-level", "error"),
+            *("--grpc-port", str(place.port), "--metrics-port", other_port()),
+            *("--workers", str(workers)),
+            # The largest load has 262 144 rows in flight, which the default would refuse in part.
+            # Triton's queue has no bound by default.
+            *("--max-queue-rows", "1000000"),
+        ],
+        {},
+    )
