@@ -67,9 +67,10 @@ dist: $(VENV)/.installed
 bench-transports: $(VENV)/.installed
 	$(BIN)/python tests/bench/transports.py --write
 
-# Isotherm beside Triton; writes docs/performance.md.
+# Isotherm beside Triton, MLServer, KServe, Ray Serve, BentoML, LitServe, FastAPI and bare gRPC, each
+# in an environment of its own under build/; writes docs/performance.md. Needs h2load.
 bench-peers: $(VENV)/.installed
-	$(BIN)/python tests/bench/peers.py --write
+	$(BIN)/python -m tests.bench.peers --json build/peers.json --write
 
 # A hundred version swaps under load; writes docs/performance.md.
 bench-swap: $(VENV)/.installed

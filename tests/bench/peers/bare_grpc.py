@@ -17,7 +17,7 @@ def peers() -> list[Peer]:
             settings=f"{how}, no batching",
             wire=open_inference(),
             environment=ENVIRONMENT,
-            requirements=("grpcio==1.85.1", "protobuf>=5.29", "numpy", ORT),
+            requirements=("grpcio==1.85.1", "protobuf==7.36.2", "numpy==2.4.6", ORT),
             command=app(file, ENVIRONMENT, WORKERS=str(workers)),
             distribution="grpcio",
         )

@@ -55,8 +55,8 @@ class Start:
 class Driver:
     """Sends loads to one running server and insists that every answer is right."""
 
-    def __init__(self, wire: Wire, running: Running, body: Path, budget_s: float) -> None:
-        self._wire, self._running, self._body, self._budget_s = wire, running, body, budget_s
+    def __init__(self, wire: Wire, running: Running, body: Path) -> None:
+        self._wire, self._running, self._body = wire, running, body
         self._answer_bytes = 0
 
     def ask(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -71,12 +71,13 @@ class Driver:
         self._send(concurrency, self._rate(concurrency) * WARM_UP_S)
 
     def cell(
-        self, server: str, model: str, rows: int, number: int, concurrency: Concurrency
+        self, where: tuple[str, str, int, int], concurrency: Concurrency, budget_s: float
     ) -> Cell:
-        """Measure on fresh connections, for about as long as the budget says."""
+        """Measure on fresh connections, for about so long; `where` as `Cell` begins."""
+        server, model, rows, number = where
         rate = self._rate(concurrency)
         before = self._running.tree.cpu_seconds()
-        requests, seen = self._send(concurrency, rate * self._budget_s)
+        requests, seen = self._send(concurrency, rate * budget_s)
         after = self._running.tree.cpu_seconds()
         spent = [seconds - before.get(pid, 0.0) for pid, seconds in after.items()]
         total = sum(spent)

@@ -58,10 +58,12 @@ class Peer:
     environment: str
     requirements: tuple[str, ...]
     command: Callable[[Place], Command]
+    # The distribution whose version is printed.
+    distribution: str
     # Whether it runs every cell, or only those that are for everybody.
     everything: bool = False
-    # The distribution whose version is printed.
-    distribution: str = ""
+    # Seconds after its first answer in which it may still close connections.
+    settle_s: float = 0.0
 
     def python(self) -> Path:
         """Return the Python of its environment, made now unless it is there."""
@@ -79,8 +81,6 @@ class Running:
     url: str
     tree: Tree
     start_s: float
-    # Of one answer's body.
-    answer_bytes: int
 
 
 def app(name: str, environment_name: str, **variables: str) -> Callable[[Place], Command]:
@@ -128,7 +128,8 @@ def running(peer: Peer, place: Place, x: np.ndarray, y: np.ndarray) -> Iterator[
         if answer is None:
             raise Left(f"it did not answer:\n{log.read_text(errors='replace')[-LOG_TAIL:]}")
         np.testing.assert_allclose(peer.wire.decode(answer), y, rtol=1e-4, atol=1e-5)
-        yield Running(url, tree, seconds, len(answer))
+        time.sleep(peer.settle_s)
+        yield Running(url, tree, seconds)
     finally:
         tree.end()
 

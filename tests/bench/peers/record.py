@@ -20,6 +20,7 @@ class About:
     family: str
     protocol: str
     settings: str
+    distribution: str
     version: str
     installed_bytes: int
 
@@ -67,6 +68,7 @@ class Record:
             family=peer.family,
             protocol=peer.wire.title,
             settings=peer.settings,
+            distribution=peer.distribution,
             version=info.name.removesuffix(".dist-info").rpartition("-")[2],
             installed_bytes=installed_bytes(packages),
         )

@@ -1,5 +1,8 @@
 """grpc.aio as one writes it by hand: a handler that runs the model, without batching."""
 
+# The packages are in an environment of their own, not where types are checked.
+# mypy: disable-error-code="attr-defined, import-not-found, misc, no-any-return, untyped-decorator"
+
 from __future__ import annotations
 
 import asyncio
@@ -7,8 +10,9 @@ import os
 
 import grpc
 import messages
-from isotherm.v1 import open_inference_pb2 as pb
 from onnx_model import OnnxModel
+
+from isotherm.v1 import open_inference_pb2 as pb
 
 
 async def main() -> None:

@@ -1,5 +1,8 @@
 """grpc.server as one writes it by hand: a pool of threads that run the model, without batching."""
 
+# The packages are in an environment of their own, not where types are checked.
+# mypy: disable-error-code="attr-defined, import-not-found, misc, no-any-return, untyped-decorator"
+
 from __future__ import annotations
 
 import os
@@ -7,8 +10,9 @@ from concurrent import futures
 
 import grpc
 import messages
-from isotherm.v1 import open_inference_pb2 as pb
 from onnx_model import OnnxModel
+
+from isotherm.v1 import open_inference_pb2 as pb
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from isotherm.v1 import open_inference_pb2 as pb
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"

@@ -1,5 +1,8 @@
 """Ray Serve: its gRPC proxy, and replicas that gather requests with @serve.batch."""
 
+# The packages are in an environment of their own, not where types are checked.
+# mypy: disable-error-code="attr-defined, import-not-found, misc, no-any-return, untyped-decorator"
+
 from __future__ import annotations
 
 import os
@@ -11,10 +14,11 @@ import grpc
 import messages
 import numpy as np
 import ray
-from isotherm.v1 import open_inference_pb2 as pb
 from onnx_model import OnnxModel
 from ray import serve
 from ray.serve.config import gRPCOptions
+
+from isotherm.v1 import open_inference_pb2 as pb
 
 
 def add_servicer(servicer: Any, server: Any) -> None:
