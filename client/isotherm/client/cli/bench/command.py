@@ -33,7 +33,7 @@ from isotherm.client.cli.options import (
 from isotherm.client.cli.processes import sigterm_unwinds
 
 INTERRUPTED: Final = 130
-# As a rule the server is on the same machine, and takes the other half of it.
+# More are for whoever asks for them: on a large machine half of it is a lot of load.
 _MOST_PROCESSES: Final = 8
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -202,4 +202,5 @@ def _leave(done: Report) -> None:
 
 
 def _default_processes() -> int:
+    # As a rule the server is on the same machine, and needs the other half of it.
     return min(_MOST_PROCESSES, max(1, len(os.sched_getaffinity(0)) // 2))
