@@ -198,7 +198,7 @@ class Batcher:
         if batch is None:
             return
         if self._runner.inline(batch.rows):
-            self._finish(self._execute(batch))
+            self._finish(self._execute(batch, inline=True))
         else:
             self._running += 1
             run_ns = int(self._pace.seconds(batch.rows if self._runner.batched else 1) * 1e9)

@@ -58,6 +58,23 @@ class Batch:
     run_ns: int = 0
 
 
+class BoundRun(Protocol):
+    """Buffers for a batch of one size; the outputs hold until the next run."""
+
+    @property
+    def inputs(self) -> Sequence[Array]:
+        """Where the rows go."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[Array]:
+        """Where the answer is."""
+        ...
+
+    def run(self) -> None:
+        """Run the model on the inputs."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runner:
     """The model as batching sees it."""
@@ -69,6 +86,8 @@ class Runner:
     batched: bool = True
     # The seconds of a run of so many rows, as measured at load; None where nobody knows.
     seconds: Callable[[int], float] | None = None
+    # Buffers for a batch of so many rows, for the loop's own thread; None where there are none.
+    bound: Callable[[int], BoundRun | None] | None = None
 
 
 class Execution:
@@ -78,10 +97,13 @@ class Execution:
         self._runner = runner
         self._max_batch_size = max_batch_size
 
-    def __call__(self, batch: Batch) -> list[Batch]:
-        """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails."""
+    def __call__(self, batch: Batch, *, inline: bool = False) -> list[Batch]:
+        """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails.
+
+        The outputs of a batch that runs `inline` must be used before the next one does.
+        """
         try:
-            self._run(batch)
+            self._run(batch, inline=inline)
         except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
             if len(batch.jobs) > 1:
                 alone = [Batch([job], job.rows, batch.started_ns) for job in batch.jobs]
@@ -90,7 +112,16 @@ class Execution:
             batch.error = ExecutionError(f"the model failed on this request: {error}")
         return [batch]
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch, *, inline: bool) -> None:
+        bound = self._runner.bound(batch.rows) if inline and self._runner.bound else None
+        if bound is not None:
+            _fill(bound.inputs, batch.jobs)
+            ready_ns = time.perf_counter_ns()
+            bound.run()
+            batch.outputs = bound.outputs
+            batch.assemble_ns = ready_ns - batch.started_ns
+            batch.run_ns = time.perf_counter_ns() - ready_ns
+            return
         assembled = _assemble(batch.jobs)
         ready_ns = time.perf_counter_ns()
         limit = self._max_batch_size
@@ -152,6 +183,14 @@ def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:
         # Where a tensor lies in its message is no machine's alignment.
         return [array if array.flags.aligned else array.copy() for array in jobs[0].inputs]
     return [np.concatenate(arrays) for arrays in zip(*(job.inputs for job in jobs), strict=True)]
+
+
+def _fill(buffers: Sequence[Array], jobs: Sequence[Job]) -> None:
+    for index, buffer in enumerate(buffers):
+        if len(jobs) == 1:
+            buffer[...] = jobs[0].inputs[index]
+        else:
+            np.concatenate([job.inputs[index] for job in jobs], out=buffer)
 
 
 def _check_rows(outputs: Sequence[Array], rows: int) -> None:

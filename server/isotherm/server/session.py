@@ -8,10 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
+from isotherm.server.buffers import BoundRun, Buffers
 from isotherm.server.errors import LoadError
 from isotherm.server.runtime import ort
+from isotherm.v1.tensors import DTYPES
 
 Array = NDArray[Any]
 ProviderOptions = Sequence[tuple[str, Mapping[str, str]]]
@@ -95,7 +98,25 @@ class Session:
         self._input_names = tuple(spec.name for spec in self.inputs)
         self._output_names = [spec.name for spec in self.outputs]
         self._spikes = Spikes()
+        self._spike_over = False
         self._shrinking = _shrinking(self.providers)
+        self._buffers = (
+            Buffers(self._session, _rows(self.inputs), _rows(self.outputs))
+            if self.bindable
+            else None
+        )
+
+    @property
+    def bindable(self) -> bool:
+        """Whether all rows have one size, known beforehand, in the host's memory."""
+        return (
+            self.batched
+            and self.providers == ("CPUExecutionProvider",)
+            and all(
+                -1 not in spec.shape[1:] and spec.datatype != "BYTES"
+                for spec in (*self.inputs, *self.outputs)
+            )
+        )
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run the graph on one array an input, in `inputs`' order; return one an output.
@@ -104,8 +125,22 @@ class Session:
         """
         feed = dict(zip(self._input_names, arrays, strict=True))
         # Tensors only: a graph with an output of another kind was refused at load.
-        shrinking = self._shrinking if self._spikes.over(arrays) else None
+        over = self._spikes.over(sum(array.nbytes for array in arrays)) or self._spike_over
+        self._spike_over = False
+        shrinking = self._shrinking if over else None
         return cast("list[Array]", self._session.run(self._output_names, feed, shrinking))
+
+    def bound(self, rows: int) -> BoundRun | None:
+        """Return the buffers of a small batch, bound to the graph; None where `run` must be used.
+
+        The buffers are the same at every call, so only one thread may use them.
+        """
+        found = self._buffers.of(rows) if self._buffers is not None else None
+        if found is not None and self._spikes.over(found.size_bytes):
+            # An ordinary run can give memory back, a bound one cannot.
+            self._spike_over = True
+            return None
+        return found
 
 
 class Spikes:
@@ -119,14 +154,11 @@ class Spikes:
         self._usual_bytes = 0.0
         self._largest_bytes = 0
 
-    def over(self, arrays: Sequence[Array]) -> bool:
-        """Whether the run on these inputs should give back what is held at its end.
+    def over(self, size: int) -> bool:
+        """Whether the run on inputs of `size` bytes should give back what is held at its end.
 
         Never the large run itself: its own answer still lies in the memory.
         """
-        size = 0
-        for array in arrays:
-            size += array.nbytes
         self._usual_bytes += (size - self._usual_bytes) / _SPIKE_RUNS
         if size >= self._largest_bytes:
             self._largest_bytes = size
@@ -135,6 +167,11 @@ class Spikes:
             return False
         self._largest_bytes = 0
         return True
+
+
+def _rows(specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Return a row of zeros of each tensor, by its name."""
+    return {spec.name: np.zeros(spec.shape[1:], DTYPES[spec.datatype]) for spec in specs}
 
 
 def _shrinking(providers: Sequence[str]) -> ort.RunOptions:

@@ -69,7 +69,7 @@ def test_the_memory_of_a_spike_is_given_back():
 def test_memory_that_every_run_needs_is_kept_until_none_does():
     """Giving it back each time would cost more than it is worth."""
     spikes = Spikes()
-    large, small = [np.zeros(1 << 23, np.uint8)], [np.zeros(64, np.uint8)]
+    large, small = 1 << 23, 64
     while_needed = [spikes.over(one) for _ in range(20) for one in (large, large, small)]
     afterwards = [spikes.over(small) for _ in range(100)]
 
@@ -81,7 +81,7 @@ def test_small_runs_are_never_a_spike():
     """Less than some megabytes is not worth a thought."""
     spikes = Spikes()
 
-    assert not any(spikes.over([np.zeros(size, np.uint8)]) for size in (1, 1 << 21, 1, 1 << 20))
+    assert not any(spikes.over(size) for size in (1, 1 << 21, 1, 1 << 20))
 
 
 def test_the_signature_is_the_graphs():

@@ -64,6 +64,7 @@ class Endpoint:
             inline=model.cost.inline,
             batched=model.batched,
             seconds=model.cost.seconds if model.cost.known else None,
+            bound=model.session.bound,
         )
         self.batcher = Batcher(runner, self, loop, config, counters)
 

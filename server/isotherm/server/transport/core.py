@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 # Calls that may arrive before we ask for more. Fewer cost throughput: answers then go out singly.
 OUTSTANDING_ACCEPTS: Final = 64
+MAX_OWED_ACCEPTS: Final = OUTSTANDING_ACCEPTS // 2
 # Signals are seen, and timers checked, at least this often.
 IDLE_POLL_S: Final = 0.5
 SELF_CHECK_TIMEOUT_S: Final = 5.0
@@ -83,6 +84,8 @@ class CoreTransport:
         self._accepting = False
         self._stopping = False
         self._listener_closed = False
+        # Calls that have arrived and made no room yet for those to come.
+        self._owed_accepts = 0
         # Events that are still to come from the queue, wake-ups apart.
         self._outstanding = 0
         self._deferred: list[Callable[[], None]] = []
@@ -218,8 +221,10 @@ class CoreTransport:
     def _on_arrival(self, event: Any) -> None:
         if not event.success:
             return  # the listener is closing: no call came with this event
-        if self._accepting:
-            self._accept()
+        # Room for others can wait until this one is answered, but not for long.
+        self._owed_accepts += 1
+        if self._owed_accepts >= MAX_OWED_ACCEPTS:
+            self._pay_accepts()
         method = self._methods.get(event.call_details.method)
         # Gates come last: where there is none, nothing is spent on them.
         if isinstance(method, Unary):
@@ -231,6 +236,12 @@ class CoreTransport:
         else:
             call = _CoreCall(self, event)
             call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {call.path}")
+
+    def _pay_accepts(self) -> None:
+        owed, self._owed_accepts = self._owed_accepts, 0
+        if self._accepting:
+            for _ in range(owed):
+                self._accept()
 
     def _start(self, event: Any, method: Unary | Stream) -> None:
         if isinstance(method, Unary):
@@ -263,6 +274,7 @@ class CoreTransport:
         unwatched, self._unwatched = self._unwatched, []
         for call in unwatched:
             call.watch()
+        self._pay_accepts()
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:
