@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from isotherm.server.closing import Closing
 from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import ModelCounters
-from isotherm.server.errors import (
-    AbandonedError,
-    ExecutionError,
-    ExpiredError,
-    HopelessError,
-    OverloadedError,
-    QueueTimeoutError,
-    RequestError,
-)
+from isotherm.server.errors import ExecutionError, HopelessError, RequestError
 from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
-from isotherm.server.layout import CloseReason
 from isotherm.server.pace import Pace
+from isotherm.server.waiting import ANSWER_S, Waiting
 
 _log = logging.getLogger(__name__)
 
@@ -76,34 +67,30 @@ class Batcher:
         self._loop = loop
         self._config = config
         self._counters = counters
-        self._jobs: deque[Job] = deque()
-        self._rows = 0
-        self._bytes = 0
-        # Instances that are in a run.
-        self._running = 0
-        # When they will be free, by when their batches were started; as perf_counter_ns().
+        # When each instance that is in a run will be free, by when its batch was started; all as
+        # perf_counter_ns().
         self._free_at_ns: dict[int, int] = {}
         self._scheduled = False
         self._timer_at_ns: int | None = None
         self._last_run_s = 0.0
         max_rows = config.max_batch_size if runner.batched else 1
         self._pace = Pace(runner.seconds, max_rows)
+        self._waiting = Waiting(config, self._pace, outcome.refuse)
         self._closing = Closing(config, self._pace, max_rows)
         self._execute = Execution(runner, config.max_batch_size)
         self._executor: Executor | None = None
 
     def submit(self, job: Job) -> None:
         """Queue a job; raise OverloadedError at once when it would wait in vain."""
-        self._admit(job)
-        if self._running:
-            self._admit_by_deadline(job)
-        self._jobs.append(job)
-        self._rows += job.rows
-        self._bytes += job.size_bytes
-        self._counters.queue(len(self._jobs), self._rows)
+        waiting = self._waiting
+        waiting.check_room(job, self._last_run_s or _DEFAULT_RETRY_S)
+        if self._free_at_ns:
+            self._check_deadline(job)
+        waiting.append(job)
+        self._counters.queue(len(waiting), waiting.rows)
         if not self._has_room():
             return
-        if self._rows >= self._config.max_batch_size:
+        if waiting.rows >= self._config.max_batch_size:
             # Under pressure the loop may never be idle, and this batch can grow no more.
             self._start_batch()
         elif not self._scheduled:
@@ -112,12 +99,12 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return not self._jobs and not self._running
+        return not self._waiting and not self._free_at_ns
 
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
         self._closing.draining = True
-        if self._jobs and self._has_room():
+        if self._waiting and self._has_room():
             self._schedule()
 
     def close(self) -> None:
@@ -125,44 +112,30 @@ class Batcher:
         if self._executor is not None:
             self._executor.close()
 
-    def _admit(self, job: Job) -> None:
-        # An empty queue takes a job of any size, or a large one could never be answered.
-        if not self._jobs:
-            return
-        config = self._config
-        over_rows = self._rows + job.rows > config.max_queue_rows
-        over_bytes = self._bytes + job.size_bytes > config.max_queue_bytes
-        over_requests = 0 < config.max_queue_requests <= len(self._jobs)
-        if over_rows or over_bytes or over_requests:
-            msg = f"Exceeds maximum queue size: {self._rows} rows are waiting"
-            raise OverloadedError(msg, retry_after_s=self._last_run_s or _DEFAULT_RETRY_S)
-
-    def _admit_by_deadline(self, job: Job) -> None:
+    def _check_deadline(self, job: Job) -> None:
         deadline = job.caller.deadline
         if deadline is None:
             return
         left_s = deadline - time.time()
+        # An answer that is late is worse than a refusal: others could have had the time.
         wait_s = self._expected_wait_s()
-        own_s = self._pace.seconds(job.rows if self._runner.batched else 1)
-        if wait_s + own_s > left_s:
+        if wait_s + self._pace.surely_s(job.rows) + ANSWER_S > left_s:
             msg = (
                 f"its deadline in {max(0.0, left_s) * 1000:.0f} ms would pass in the queue: "
-                f"{self._rows} rows before it take some {wait_s * 1000:.0f} ms"
+                f"{self._waiting.rows} rows before it take some {wait_s * 1000:.0f} ms"
             )
             raise HopelessError(msg, retry_after_s=wait_s)
 
     def _expected_wait_s(self) -> float:
         """Return how long a job that comes now will wait, by the runs so far."""
-        before_s = self._pace.seconds(self._rows if self._runner.batched else len(self._jobs))
-        before_s /= self._config.instances
+        before_s = self._pace.surely_s(self._waiting.rows) / self._config.instances
         if self._has_room():
             return before_s
         now_ns = time.perf_counter_ns()
-        free_at_ns = min(self._free_at_ns.values(), default=now_ns)
-        return max(0.0, (free_at_ns - now_ns) / 1e9) + before_s
+        return max(0.0, (min(self._free_at_ns.values()) - now_ns) / 1e9) + before_s
 
     def _has_room(self) -> bool:
-        return self._running < self._config.instances
+        return len(self._free_at_ns) < self._config.instances
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -187,79 +160,44 @@ class Batcher:
         self._loop.call_later(wait_s, on_time)
 
     def _start_batch(self) -> None:
-        if not self._jobs or not self._has_room():
+        waiting, closing = self._waiting, self._closing
+        if not waiting or not self._has_room():
             return
-        wait_s = self._closing.wait_s(self._jobs, self._jobs[0].arrived_ns, self._rows)
+        wait_s = closing.wait_s(waiting, waiting.oldest_ns, waiting.rows)
         if wait_s > 0:
             self._wait(wait_s)
             return
-        batch = self._take()
-        self._counters.queue(len(self._jobs), self._rows)
-        if batch is None:
-            return
+        # What is over before anybody looks at the clock needs no plan.
+        in_time = not self._runner.inline(min(waiting.rows, closing.limit_rows))
+        jobs, rows, reason = waiting.take(closing.limit_rows, closing.reason, in_time=in_time)
+        self._counters.queue(len(waiting), waiting.rows)
+        if jobs:
+            self._counters.closed_batch(reason)
+            self._run(Batch(jobs, rows, time.perf_counter_ns()))
+
+    def _run(self, batch: Batch) -> None:
         if self._runner.inline(batch.rows):
             self._finish(self._execute(batch, inline=True))
-        else:
-            self._running += 1
-            run_ns = int(self._pace.seconds(batch.rows if self._runner.batched else 1) * 1e9)
-            self._free_at_ns[batch.started_ns] = batch.started_ns + run_ns
-            self._executor = self._executor or Executor(
-                self._execute, self._on_executed, self._config.instances
-            )
-            self._executor.submit(batch)
-            self._go_on()
-
-    def _take(self) -> Batch | None:
-        """Take jobs of one key up to the batch limit; drop those that nobody waits for."""
-        limit = self._closing.limit_rows
-        jobs: list[Job] = []
-        rows = 0
-        reason = self._closing.reason
-        now_s = time.time()
-        while self._jobs:
-            job = self._jobs[0]
-            if not self._still_wanted(job, now_s):
-                self._pop()
-                continue
-            if jobs and (rows + job.rows > limit or job.key != jobs[0].key):
-                reason = CloseReason.FULL
-                break
-            jobs.append(self._pop())
-            rows += job.rows
-            if rows >= limit:
-                reason = CloseReason.FULL
-                break
-        if not jobs:
-            return None
-        self._counters.closed_batch(reason)
-        return Batch(jobs, rows, time.perf_counter_ns())
-
-    def _pop(self) -> Job:
-        job = self._jobs.popleft()
-        self._rows -= job.rows
-        self._bytes -= job.size_bytes
-        return job
-
-    def _still_wanted(self, job: Job, now_s: float) -> bool:
-        caller = job.caller
-        if caller.cancelled:
-            self._outcome.refuse(job, AbandonedError("the caller has gone"))
-            return False
-        if caller.deadline is not None and caller.deadline <= now_s:
-            self._outcome.refuse(job, ExpiredError("the deadline passed in the queue"))
-            return False
-        if job.expires_s is not None and job.expires_s <= now_s:
-            self._outcome.refuse(job, QueueTimeoutError("Request timeout expired"))
-            return False
-        return True
+            return
+        # No two batches may be taken for one, however coarse the clock.
+        while batch.started_ns in self._free_at_ns:
+            batch.started_ns += 1
+        run_ns = int(self._pace.seconds(batch.rows) * 1e9)
+        self._free_at_ns[batch.started_ns] = batch.started_ns + run_ns
+        self._executor = self._executor or Executor(
+            self._execute, self._on_executed, self._config.instances
+        )
+        self._executor.submit(batch)
+        self._go_on()
 
     def _on_executed(self, results: list[Batch]) -> None:
         def finish() -> None:
-            self._running -= 1
-            self._free_at_ns.pop(results[0].started_ns, None)
+            started_ns = results[0].started_ns
+            del self._free_at_ns[started_ns]
             if len(results) == 1 and results[0].error is None:
-                rows = results[0].rows if self._runner.batched else 1
-                self._pace.ran(rows, (results[0].assemble_ns + results[0].run_ns) / 1e9)
+                # With the ways to the other thread and back, which callers wait for too.
+                took_ns = time.perf_counter_ns() - started_ns
+                self._pace.ran(results[0].rows, took_ns / 1e9)
             self._finish(results)
 
         self._loop.call_soon_threadsafe(finish)
@@ -270,7 +208,7 @@ class Batcher:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._jobs and not self._scheduled and self._has_room():
+        if self._waiting and not self._scheduled and self._has_room():
             # Other models' batches, and what has just arrived, come first.
             self._schedule()
 

@@ -10,11 +10,10 @@ from isotherm.server.config import BatchingConfig
 from isotherm.server.execution import Job
 from isotherm.server.layout import CloseReason
 from isotherm.server.pace import Pace
+from isotherm.server.waiting import ANSWER_S
 
 # The loop's timers count milliseconds: below half of one, waiting would overshoot.
 _SHORTEST_WAIT_S: Final = 0.0005
-# Between the end of a run and an answer at its caller, who would otherwise give up just before it.
-_ANSWER_S: Final = 0.002
 
 
 class Closing:
@@ -53,4 +52,4 @@ class Closing:
         """Return how long the most hurried caller can still wait."""
         deadlines = (job.caller.deadline for job in jobs)
         earliest = min((at for at in deadlines if at is not None), default=float("inf"))
-        return earliest - time.time() - self._pace.seconds(rows) - _ANSWER_S
+        return earliest - time.time() - self._pace.seconds(rows) - ANSWER_S

@@ -413,6 +413,16 @@ def test_a_job_whose_answer_would_come_too_late_is_refused_at_once():
     assert {waiting, in_time, without} <= queue.answers.keys()
 
 
+def test_short_batches_are_not_planned():
+    """They end before it matters, and each look at the clock costs them dear."""
+    queue = Queue(seconds=float)
+    jobs = [queue.submit(value, caller=FakeCall(deadline=time.time() + 1.5)) for value in (1, 2, 3)]
+    queue.loop.run_deferred()
+
+    assert queue.batches == [3]
+    assert queue.answers.keys() == {*jobs}
+
+
 def test_instances_share_what_waits():
     """With two of them the queue is twice as short."""
     queue = Blocked(instances=2)

@@ -44,3 +44,16 @@ def test_a_model_that_could_not_be_timed_is_learned_from_its_runs():
     assert pace.seconds(7) == 0.5
     assert pace.seconds(10) == 0.5
     assert pace.seconds(25) == 1.5
+
+
+def test_what_is_sure_leaves_room_for_what_usually_goes_wrong():
+    """A model whose runs are all alike needs none."""
+    steady, moody = Pace(line, 100), Pace(line, 100)
+    for factor in (2.0,) * 20:
+        steady.ran(10, factor * line(10))
+    for factor in (1.0, 3.0) * 20:
+        moody.ran(10, factor * line(10))
+
+    assert steady.surely_s(10) == steady.seconds(10) == pytest.approx(4)
+    assert moody.surely_s(10) > 2 * line(10) * 2
+    assert moody.surely_s(0) == Pace(None, 1).surely_s(5) == 0

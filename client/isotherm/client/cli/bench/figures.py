@@ -27,6 +27,7 @@ class Figures:
         offered_per_s: Requests a second that were due; None in a closed loop.
         achieved_per_s: Answers a second that came while it was measured.
         latency_p50_us: Of the requests that were answered, from when each was due; NaN without any.
+        refusal_p99_us: Of those that the server refused for overload, likewise.
         send_lag_p99_us: From when a request was due until it was sent.
         generator_cpu_share: The part of one CPU that the busiest process took.
         generator_limited: Whether the generator was the limit, not the server.
@@ -50,6 +51,7 @@ class Figures:
     latency_p99_us: float
     latency_p999_us: float
     latency_max_us: float
+    refusal_p99_us: float
     send_lag_p50_us: float
     send_lag_p99_us: float
     send_lag_max_us: float
@@ -69,6 +71,7 @@ def of(load: Load, tally: Tally, rows: int) -> Figures:
     """Return the figures of a tally; `rows` is how many each request has."""
     is_open = isinstance(load, Open)
     p50_us, p90_us, p99_us, p999_us = _micro(tally.latencies.percentiles_s((50, 90, 99, 99.9)))
+    (refusal_p99_us,) = _micro(tally.refusals.percentiles_s((99,)))
     lag_p50_us, lag_p99_us = _micro(tally.lags.percentiles_s((50, 99)))
     achieved_per_s = tally.completed / tally.seconds if tally.seconds else 0.0
     cpu_share = max(tally.cpu_shares, default=0.0)
@@ -92,6 +95,7 @@ def of(load: Load, tally: Tally, rows: int) -> Figures:
         latency_p99_us=p99_us,
         latency_p999_us=p999_us,
         latency_max_us=tally.latencies.longest_s * 1e6,
+        refusal_p99_us=refusal_p99_us,
         send_lag_p50_us=lag_p50_us,
         send_lag_p99_us=lag_p99_us,
         send_lag_max_us=tally.lags.longest_s * 1e6,

@@ -114,6 +114,9 @@ def notes(report: Report) -> Iterator[str]:
         if figures.errors:
             counts = ", ".join(f"{count} {name}" for name, count in figures.errors.items())
             yield f"{figures.load}: of {figures.requests} requests {counts}"
+        if not math.isnan(figures.refusal_p99_us):
+            within = _milliseconds(figures.refusal_p99_us)
+            yield f"{figures.load}: 99 % of the RESOURCE_EXHAUSTED came within {within} ms"
         if NOT_SENT in figures.errors:
             yield (
                 f"{figures.load}: NOT_SENT are requests that the generator left out: too many "

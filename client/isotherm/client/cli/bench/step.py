@@ -118,6 +118,8 @@ class Step:
         try:
             await call
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and self._measures(due_s):
+                self._tally.refusals.append(self._loop.time() - due_s)
             self._count(due_s, error.code().name)
         else:
             self._answered(due_s)

@@ -20,6 +20,7 @@ class Tally:
     Attributes:
         statuses: Calls by the name of the gRPC status that they ended with.
         latencies: Of the calls that ended with OK, from when each was due.
+        refusals: Of the calls that the server refused for overload, likewise.
         lags: From when a call was due until it was sent.
         completed: Calls that ended with OK while the load was measured, due before or not.
         seconds: How long it was measured.
@@ -28,6 +29,7 @@ class Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     latencies: Samples = field(default_factory=Samples)
+    refusals: Samples = field(default_factory=Samples)
     lags: Samples = field(default_factory=Samples)
     completed: int = 0
     seconds: float = 0.0
@@ -54,6 +56,7 @@ def merge(parts: Sequence[Tally]) -> Tally:
     return Tally(
         statuses=sum((part.statuses for part in parts), Counter()),
         latencies=merged([part.latencies for part in parts]),
+        refusals=merged([part.refusals for part in parts]),
         lags=merged([part.lags for part in parts]),
         completed=sum(part.completed for part in parts),
         seconds=max((part.seconds for part in parts), default=0.0),

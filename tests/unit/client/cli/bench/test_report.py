@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
 
 import pytest
@@ -39,6 +40,7 @@ def _figures(load=None, latency_s=0.00123456, lag_s=0.0002, cpu=0.4, **statuses)
     tally = Tally(
         statuses=counts,
         latencies=Samples([latency_s] * counts["OK"]),
+        refusals=Samples([0.003] * counts["RESOURCE_EXHAUSTED"]),
         lags=Samples([lag_s] * counts.total()),
         completed=counts["OK"],
         seconds=10.0,
@@ -72,7 +74,13 @@ def test_the_json_has_the_promised_names():
         *("loop", "arrivals", "concurrency", "offered_per_s", "achieved_per_s", "rows_per_s"),
         *("measured_s", "requests", "answered", "errors", "error_share", "latency_mean_us"),
         *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_p999_us"),
-        *("latency_max_us", "send_lag_p50_us", "send_lag_p99_us", "send_lag_max_us"),
+        *(
+            "latency_max_us",
+            "refusal_p99_us",
+            "send_lag_p50_us",
+            "send_lag_p99_us",
+            "send_lag_max_us",
+        ),
         *("generator_cpu_share", "generator_limited", "percentiles_exact"),
     ]
     assert shown["ramp"] == {
@@ -188,6 +196,15 @@ def test_a_plot_is_drawn(tmp_path, suffix):
     plot.draw(path, "title", loads, _LIMITS)
 
     assert path.stat().st_size > 5000
+
+
+def test_how_soon_refusals_came_is_said():
+    """A caller that is refused at once can go elsewhere."""
+    assert _notes(_figures(OK=90, RESOURCE_EXHAUSTED=10)) == [
+        "100/s: of 100 requests 10 RESOURCE_EXHAUSTED",
+        "100/s: 99 % of the RESOURCE_EXHAUSTED came within 3 ms",
+    ]
+    assert math.isnan(_figures(OK=90).refusal_p99_us)
 
 
 @pytest.mark.parametrize(
