@@ -1,4 +1,7 @@
-"""KServe's SDK: a custom model on its model server, which batches nothing over gRPC."""
+"""KServe's SDK: a custom model on its model server, which batches nothing over gRPC.
+
+It listens on all interfaces: there is no flag for that.
+"""
 
 from __future__ import annotations
 

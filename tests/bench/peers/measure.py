@@ -100,7 +100,7 @@ class Driver:
 
     def _rate(self, concurrency: Concurrency) -> float:
         """Return about how many requests a second it answers."""
-        requests: float = 4 * concurrency.in_flight
+        requests: float = 2 * concurrency.in_flight
         while True:
             requests, seen = self._send(concurrency, requests)
             if requests / seen.per_second >= SHORTEST_PROBE_S or requests >= MOST:

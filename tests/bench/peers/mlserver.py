@@ -20,9 +20,11 @@ def peers() -> list[Peer]:
         Peer(
             name=f"MLServer, {title}",
             family="MLServer",
-            settings=f"parallel_workers {workers}, max_batch_size {batch}",
+            settings=f"parallel_workers {workers}, "
+            + (f"adaptive batching of {batch}, 1 ms" if batch else "no batching"),
             wire=open_inference(),
             environment=ENVIRONMENT,
+            # With newer ones of uvloop its workers find no event loop, and die.
             requirements=("mlserver==1.7.1", "setuptools<81", "uvloop<0.22", ORT),
             command=partial(_command, workers, batch),
             distribution="mlserver",

@@ -37,7 +37,10 @@ class Memory(NamedTuple):
 
 
 class Tree:
-    """A server's processes: all below this one, since only one server runs at a time."""
+    """A server's processes: all below this one, since only one server runs at a time.
+
+    `h2load` has ended whenever they are counted.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process

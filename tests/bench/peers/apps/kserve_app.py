@@ -19,6 +19,7 @@ class OnnxPredictor(Model):
         self._model = OnnxModel()
         self.ready = True
 
+    # `async`, so in the loop: there is no pool of threads to and from which a run would have to go.
     async def predict(self, payload: InferRequest, headers: object = None) -> InferResponse:
         y = self._model(payload.inputs[0].as_numpy())
         output = InferOutput("y", list(y.shape), "FP32")

@@ -1,4 +1,4 @@
-"""Ray Serve: its gRPC proxy, and replicas that gather requests with @serve.batch."""
+"""Ray Serve: gRPC, and replicas that gather requests with @serve.batch."""
 
 # The packages are in an environment of their own, not where types are checked.
 # mypy: disable-error-code="attr-defined, import-not-found, misc, no-any-return, untyped-decorator"
