@@ -19,18 +19,40 @@ def _python(program):
 
 
 def test_the_public_names_are_those_in_all():
-    """What is visible is what is promised."""
+    """What is visible is what is promised, whether it was asked for before or not."""
+    assert dir(isotherm.client) == isotherm.client.__all__ == sorted(isotherm.client.__all__)
+    assert {getattr(isotherm.client, name).__name__ for name in isotherm.client.__all__} == {
+        *isotherm.client.__all__
+    }
     visible = {name for name in vars(isotherm.client) if not name.startswith("_")}
-
-    # A sub-package becomes visible when something imports it.
-    assert set(isotherm.client.__all__) == visible - {"cli"}
-    assert sorted(isotherm.client.__all__) == isotherm.client.__all__
+    # Sub-packages become visible when something imports them.
+    assert {*isotherm.client.__all__} == visible - {"cli", "import_module", "Any", "TYPE_CHECKING"}
 
 
-def test_the_base_import_pulls_in_nothing_but_the_base_install():
-    """A client needs grpcio, numpy and protobuf."""
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    """As in any other module."""
+    with pytest.raises(
+        AttributeError, match=r"module 'isotherm\.client' has no attribute 'Cleint'"
+    ):
+        _ = isotherm.client.Cleint
+
+
+def test_the_package_alone_loads_nothing_that_the_command_line_does_not_need():
+    """`isotherm serve` starts through it, and its supervisor calls nobody."""
+    heavy = ("asyncio", "google.protobuf", "grpc", "numpy")
     done = _python(
-        f"import sys, isotherm.client; print([name for name in {_HEAVY} if name in sys.modules])"
+        "import sys, isotherm.client, isotherm.client.cli.dispatch;"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_client_pulls_in_nothing_but_the_base_install():
+    """It needs grpcio, numpy and protobuf."""
+    done = _python(
+        "import sys; from isotherm.client import *;"
+        f"print([name for name in {_HEAVY} if name in sys.modules])"
     )
 
     assert done.stdout == "[]\n", done.stderr
@@ -39,8 +61,8 @@ def test_the_base_import_pulls_in_nothing_but_the_base_install():
 @pytest.mark.parametrize(
     "imports",
     [
-        "tritonclient.grpc, isotherm.client",
-        "isotherm.client, tritonclient.grpc, isotherm.v1.contract_pb2",
+        "tritonclient.grpc, isotherm.client._sync",
+        "isotherm.client._sync, tritonclient.grpc, isotherm.v1.contract_pb2",
     ],
 )
 def test_the_client_lives_in_one_process_with_tritonclient(imports):
