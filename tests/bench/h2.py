@@ -74,7 +74,6 @@ def drive(target: Target, load: Load) -> Result:
             [
                 "h2load",
                 *("-n", str(load.requests), "-c", str(load.connections)),
-                # Over HTTP/1.1 a connection has one request in flight, so there are more of them.
                 *("-m", str(load.streams), "-d", str(target.body), "--log-file", log.name),
                 *(["--h1"] if target.http1 else []),
                 *headers,
