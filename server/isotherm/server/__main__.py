@@ -218,6 +218,13 @@ def serve(
             envvar="ISOTHERM_LOG_CONTROL",
         ),
     ] = False,
+    access_log: Annotated[
+        float,
+        typer.Option(
+            help="Share of the answered requests to log, 0 to 1; failed ones are then logged too.",
+            envvar="ISOTHERM_ACCESS_LOG",
+        ),
+    ] = 0.0,
 ) -> None:
     """Serve a model repository over gRPC (Open Inference Protocol) in dynamic batches."""
     if log_level not in logs.LEVELS:
@@ -270,6 +277,7 @@ def serve(
             load_models=tuple(load_model or ()),
             log_level=log_level,
             log_control=log_control,
+            access_log=access_log,
         )
         _log.debug("settings: %s", config.to_json())
         if config.security.sends_tokens_in_clear:

@@ -50,6 +50,9 @@ class Outcome(Protocol):
     def refuse(self, job: Job, error: RequestError) -> None:
         """End one job with an error."""
 
+    def answered(self, batch: Batch, encode_ns: int) -> None:
+        """Take note of a batch whose answers are written and counted."""
+
 
 class Batcher:
     """The queue of one model version."""
@@ -235,8 +238,10 @@ class Batcher:
         encode_ns = time.perf_counter_ns() - start_ns
         queue_ns = [batch.started_ns - job.arrived_ns for job in batch.jobs]
         counters.answered_in(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
+        total_encode_ns = encode_ns
         # Each slice of a large request has its share of the time.
         times = (ns // len(runs) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
         assemble_ns, run_ns, encode_ns = times
         for rows in runs:
             counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
+        self._outcome.answered(batch, total_encode_ns)

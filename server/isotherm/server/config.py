@@ -164,6 +164,8 @@ class ServerConfig:
     log_level: str = "info"
     # Whether callers may see and change the level while the server runs.
     log_control: bool = False
+    # Share of the answered requests that have a line in the log; failures then have one each.
+    access_log: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
@@ -173,6 +175,9 @@ class ServerConfig:
         _at_least("grace_s", self.grace_s, 0)
         _at_least("max_connection_age_s", self.max_connection_age_s, 0)
         _at_least("poll_s", self.poll_s, 0.1)
+        if not 0 <= self.access_log <= 1:
+            msg = f"access_log is {self.access_log}, expected a share from 0 (off) to 1 (all)"
+            raise ConfigError(msg)
         if self.load_models and self.model_control != "explicit":
             msg = f"load_models needs model_control explicit, which is {self.model_control}"
             raise ConfigError(msg)

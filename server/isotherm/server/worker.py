@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from isotherm.server import control, logs, protection
+from isotherm.server.access_log import AccessLog
 from isotherm.server.changes import Changes
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line, Message
@@ -78,7 +79,12 @@ class Worker:
         self.transport_name, self._transport = choose_transport(
             config.transport, self._block.rpc_recorder(), transport_config
         )
-        self._inference = InferenceService(self._repository, self._transport, self._block)
+        self._inference = InferenceService(
+            self._repository,
+            self._transport,
+            self._block,
+            AccessLog(config.access_log) if config.access_log else None,
+        )
         self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)
         self._health = HealthService()

@@ -22,7 +22,7 @@ from isotherm.server.errors import (
     OverloadedError,
     RequestError,
 )
-from isotherm.server.execution import Array, Job, Runner
+from isotherm.server.execution import Array, Batch, Job, Runner
 from isotherm.server.layout import CloseReason, Phase
 from isotherm.server.totals import ModelTotals, total
 from tests.unit.server.fakes import FakeCall, FakeLoop, shapes
@@ -57,6 +57,7 @@ class Queue:
         self.runs: list[tuple[int, ...]] = []
         self.answers: dict[Job, list[list[float]]] = {}
         self.batches: list[int] = []
+        self.noted: list[int] = []
         self.refusals: dict[Job, RequestError] = {}
         self.unwritable = False
         self._run = run
@@ -87,6 +88,10 @@ class Queue:
 
     def refuse(self, job: Job, error: RequestError) -> None:
         self.refusals[job] = error
+
+    def answered(self, batch: Batch, encode_ns: int) -> None:
+        assert encode_ns >= 0
+        self.noted.append(batch.rows)
 
     def submit(self, *values: float, **changes: Any) -> Job:
         job = make_job(*values, **changes)
@@ -419,7 +424,7 @@ def test_short_batches_are_not_planned():
     jobs = [queue.submit(value, caller=FakeCall(deadline=time.time() + 1.5)) for value in (1, 2, 3)]
     queue.loop.run_deferred()
 
-    assert queue.batches == [3]
+    assert queue.batches == queue.noted == [3]
     assert queue.answers.keys() == {*jobs}
 
 

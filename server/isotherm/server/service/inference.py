@@ -9,6 +9,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from isotherm.server.access_log import AccessLog
 from isotherm.server.batching import Batcher, Loop
 from isotherm.server.counters import Block, ModelCounters
 from isotherm.server.errors import (
@@ -21,7 +22,7 @@ from isotherm.server.errors import (
     QueueTimeoutError,
     RequestError,
 )
-from isotherm.server.execution import Job, Runner
+from isotherm.server.execution import Batch, Job, Runner
 from isotherm.server.layout import ModelState, Rejection
 from isotherm.server.loader import Model
 from isotherm.server.repository import Change, Repository
@@ -51,8 +52,15 @@ _REJECTIONS: Final = {
 class Endpoint:
     """One model version as callers reach it: decoder, queue, encoder, counters."""
 
-    def __init__(self, model: Model, loop: Loop, counters: ModelCounters) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loop: Loop,
+        counters: ModelCounters,
+        access_log: AccessLog | None = None,
+    ) -> None:
         self.model = model
+        self._access_log = access_log
         self._loop = loop
         config = model.settings.batching
         self._queue_timeout_s = config.queue_timeout_us / 1e6
@@ -128,6 +136,11 @@ class Endpoint:
         """End one job with an error."""
         self._end(job.context.call, error, job.arrived_ns)
 
+    def answered(self, batch: Batch, encode_ns: int) -> None:
+        """Log a batch, where that is wanted."""
+        if self._access_log is not None:
+            self._access_log.answered(self.model.name, self.model.version, batch, encode_ns)
+
     def retire(self, retired: Callable[[], None]) -> None:
         """Answer what waits, take nothing new, then let the model go and say so."""
         self.batcher.drain()
@@ -149,16 +162,31 @@ class Endpoint:
             self._counters.fail(code, time.perf_counter_ns() - arrived_ns)
         else:
             self._counters.refuse(code)
+        if self._access_log is not None:
+            self._access_log.failed(
+                self.model.name,
+                self.model.version,
+                status_of(error).name,
+                str(error),
+                time.perf_counter_ns() - arrived_ns,
+            )
         fail(call, error)
 
 
 class InferenceService:
     """Finds the endpoint of a request, whether it came alone or on a stream."""
 
-    def __init__(self, repository: Repository, loop: Loop, block: Block) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        loop: Loop,
+        block: Block,
+        access_log: AccessLog | None = None,
+    ) -> None:
         self._repository = repository
         self._loop = loop
         self._block = block
+        self._access_log = access_log
         # By (name, version) as callers write them: "" is the newest version.
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._retiring: set[Endpoint] = set()
@@ -179,7 +207,7 @@ class InferenceService:
                 load_ns=model.load_ns,
                 queue_limit_rows=model.settings.batching.max_queue_rows,
             )
-            endpoint = Endpoint(model, self._loop, counters)
+            endpoint = Endpoint(model, self._loop, counters, self._access_log)
             self._endpoints[model.name, str(model.version)] = endpoint
         self._route_newest(change.name)
         for endpoint in replaced:
