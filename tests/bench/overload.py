@@ -10,6 +10,8 @@ deadline. The fast model's latencies are the server's own, from its histograms.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 import tempfile
 import time
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
 
@@ -43,6 +46,9 @@ DEADLINE_S = 0.25
 OVERLOAD = 3
 PERIOD = Period(duration_s=4.0, warmup_s=1.0)
 FAST_LOAD = Open(rate=200)
+CALLERS_NICE = 10
+ACCESS_LOG = ("--access-log", "0.0001")
+REFUSAL = r"code=RESOURCE_EXHAUSTED duration_us=(\d+)"
 # Of the tiny model: its queue, and more callers than it has room for.
 TINY_QUEUE_ROWS = 256
 FLOOD = h2.Load(100_000, 64, 64)
@@ -57,6 +63,7 @@ class Overloaded:
     kept: float
     refused: float
     refusal_p99_us: float
+    caller_refusal_p99_us: float
     send_lag_p99_us: float
 
 
@@ -115,6 +122,9 @@ def callers(server: Server, body: bytes) -> Iterator[Crew]:
     """Start the processes that call."""
     target = Target(address=server.address, bodies=(body,), connections=4, timeout_s=DEADLINE_S)
     with Crew(target, 1) as crew:
+        # Callers would be on other machines: here they must not take the server's CPUs from it.
+        for process in active_children():
+            os.setpriority(os.PRIO_PROCESS, process.pid or 0, CALLERS_NICE)
         yield crew
 
 
@@ -128,7 +138,7 @@ def overload(repository: Path) -> Overloaded:
     """Find the capacity of one worker, then offer three times as much."""
     body = request("slow", SLOW_ROWS, SLOW[0])
     with (
-        serving(repository, "--workers", "1", "--log-level", "error") as server,
+        serving(repository, "--workers", "1", "--log-level", "error", *ACCESS_LOG) as server,
         callers(server, body) as crew,
     ):
         full = measured(crew, Closed(concurrency=8))
@@ -136,6 +146,8 @@ def overload(repository: Path) -> Overloaded:
         over = measured(crew, Open(rate=OVERLOAD * capacity))
         refused = over.statuses["RESOURCE_EXHAUSTED"]
         late = over.requests - over.answered - refused
+        # Up to a hundred a second have a line; the first to come, which is no choice of ours.
+        durations_us = [int(found) for found in re.findall(REFUSAL, server.log)]
         (refusal_p99_s,) = over.refusals.percentiles_s((99,))
         (lag_p99_s,) = over.lags.percentiles_s((99,))
         return Overloaded(
@@ -143,7 +155,8 @@ def overload(repository: Path) -> Overloaded:
             goodput=over.completed / over.seconds / capacity,
             kept=over.answered / (over.answered + late),
             refused=refused / over.requests,
-            refusal_p99_us=refusal_p99_s * 1e6,
+            refusal_p99_us=float(np.percentile(durations_us, 99)),
+            caller_refusal_p99_us=refusal_p99_s * 1e6,
             send_lag_p99_us=lag_p99_s * 1e6,
         )
 
@@ -254,12 +267,13 @@ def page(
             f"loop the server answers {capacity:.0f} requests/s. Offered {OVERLOAD} times that:",
             "",
             "| goodput, of the capacity | accepted calls that kept their deadline | refused "
-            "| p99 until a refusal is at its caller |",
-            "| --- | --- | --- | --- |",
+            "| p99 from arrival to refusal, in the server | at the caller |",
+            "| --- | --- | --- | --- | --- |",
             f"| {median(one.goodput for one in overloaded):.0%} "
             f"| {median(one.kept for one in overloaded):.1%} "
             f"| {median(one.refused for one in overloaded):.0%} "
-            f"| {median(one.refusal_p99_us for one in overloaded):.0f} us |",
+            f"| {median(one.refusal_p99_us for one in overloaded):.0f} us "
+            f"| {median(one.caller_refusal_p99_us for one in overloaded):.0f} us |",
             "",
             f"The callers were themselves late by {late_us:.0f} us at p99, which counts.",
             "",

@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 _DEFAULT_RETRY_S: Final = 0.01
 # Timers closer to each other than this are one.
 _SAME_TIME_NS: Final = 1_000_000
+# Of the time to a deadline, what admission gives away: nothing that is foretold is quite right.
+_PROMISED: Final = 0.9
+# A long batch may have many callers. Those of other models wait for no more answers than these.
+_ANSWERS_AT_A_TIME: Final = 8
 
 
 class Loop(Protocol):
@@ -73,6 +77,8 @@ class Batcher:
         # When each instance that is in a run will be free, by when its batch was started; all as
         # perf_counter_ns().
         self._free_at_ns: dict[int, int] = {}
+        # Batches whose callers do not all have their answers.
+        self._unanswered = 0
         self._scheduled = False
         self._timer_at_ns: int | None = None
         self._last_run_s = 0.0
@@ -101,8 +107,8 @@ class Batcher:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return not self._waiting and not self._free_at_ns
+        """Whether nothing waits, nothing runs, and everybody has an answer."""
+        return not (self._waiting or self._free_at_ns or self._unanswered)
 
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
@@ -122,7 +128,7 @@ class Batcher:
         left_s = deadline - time.time()
         # An answer that is late is worse than a refusal: others could have had the time.
         wait_s = self._expected_wait_s()
-        if wait_s + self._pace.surely_s(job.rows) + ANSWER_S > left_s:
+        if wait_s + self._pace.surely_s(job.rows) + ANSWER_S > left_s * _PROMISED:
             msg = (
                 f"its deadline in {max(0.0, left_s) * 1000:.0f} ms would pass in the queue: "
                 f"{self._waiting.rows} rows before it take some {wait_s * 1000:.0f} ms"
@@ -185,7 +191,7 @@ class Batcher:
         # No two batches may be taken for one, however coarse the clock.
         while batch.started_ns in self._free_at_ns:
             batch.started_ns += 1
-        run_ns = int(self._pace.seconds(batch.rows) * 1e9)
+        run_ns = int(self._pace.surely_s(batch.rows) * 1e9)
         self._free_at_ns[batch.started_ns] = batch.started_ns + run_ns
         self._executor = self._executor or Executor(
             self._execute, self._on_executed, self._config.instances
@@ -201,13 +207,26 @@ class Batcher:
                 # With the ways to the other thread and back, which callers wait for too.
                 took_ns = time.perf_counter_ns() - started_ns
                 self._pace.ran(results[0].rows, took_ns / 1e9)
-            self._finish(results)
+            # The instance works on while these are answered.
+            self._start_batch()
+            for batch in results:
+                if batch.error is not None:
+                    self._refuse(batch, batch.error)
+                    continue
+                self._count(batch)
+                self._unanswered += 1
+                self._answer_in_parts(batch, batch.parts(_ANSWERS_AT_A_TIME), 0)
+            self._go_on()
 
         self._loop.call_soon_threadsafe(finish)
 
     def _finish(self, results: list[Batch]) -> None:
         for batch in results:
-            self._answer(batch)
+            if batch.error is not None:
+                self._refuse(batch, batch.error)
+            else:
+                self._count(batch)
+                self._close(batch, self._answer(batch))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -215,33 +234,46 @@ class Batcher:
             # Other models' batches, and what has just arrived, come first.
             self._schedule()
 
-    def _answer(self, batch: Batch) -> None:
-        if batch.error is not None:
-            for job in batch.jobs:
-                self._outcome.refuse(job, batch.error)
+    def _answer_in_parts(self, batch: Batch, parts: list[Batch], encode_ns: int) -> None:
+        """Answer the first of the parts, and the others after whatever arrives meanwhile."""
+        encode_ns += self._answer(parts[0])
+        if len(parts) > 1:
+            # After the batches of other models that are due.
+            self._loop.call_later(0, lambda: self._answer_in_parts(batch, parts[1:], encode_ns))
             return
+        self._close(batch, encode_ns)
+        self._unanswered -= 1
+
+    def _refuse(self, batch: Batch, error: RequestError) -> None:
+        for job in batch.jobs:
+            self._outcome.refuse(job, error)
+
+    def _count(self, batch: Batch) -> None:
+        """Count a batch before its answers are sent: whoever has one finds it counted."""
         self._last_run_s = batch.run_ns / 1e9
-        counters = self._counters
-        runs = self._execute.runs(batch.rows)
-        # Counted before they are sent: whoever has an answer finds it counted.
-        for rows in runs:
-            counters.executed(rows)
-        counters.answered(len(batch.jobs))
+        for rows in self._execute.runs(batch.rows):
+            self._counters.executed(rows)
+
+    def _answer(self, batch: Batch) -> int:
+        """Answer a batch, or a part of one; return the nanoseconds that it took."""
+        self._counters.answered(len(batch.jobs))
         start_ns = time.perf_counter_ns()
         try:
             self._outcome.respond(batch.jobs, batch.outputs)
         except Exception:  # noqa: BLE001  callers must not wait for an answer that cannot be written
             _log.exception("this is a bug: an answer could not be written")
-            for job in batch.jobs:
-                self._outcome.refuse(job, ExecutionError("the answer could not be written"))
-            return
+            self._refuse(batch, ExecutionError("the answer could not be written"))
+            return time.perf_counter_ns() - start_ns
         encode_ns = time.perf_counter_ns() - start_ns
         queue_ns = [batch.started_ns - job.arrived_ns for job in batch.jobs]
-        counters.answered_in(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
-        total_encode_ns = encode_ns
-        # Each slice of a large request has its share of the time.
+        self._counters.answered_in(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
+        self._outcome.answered(batch, encode_ns)
+        return encode_ns
+
+    def _close(self, batch: Batch, encode_ns: int) -> None:
+        """Add what a batch took; each slice of a large request has its share of the time."""
+        runs = self._execute.runs(batch.rows)
         times = (ns // len(runs) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
         assemble_ns, run_ns, encode_ns = times
         for rows in runs:
-            counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
-        self._outcome.answered(batch, total_encode_ns)
+            self._counters.executed_in(rows, assemble_ns, run_ns, encode_ns)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,22 @@ class Batch:
     error: RequestError | None = None
     assemble_ns: int = 0
     run_ns: int = 0
+
+    def parts(self, size: int) -> list[Batch]:
+        """Return the batch, which has run, in parts of at most so many jobs, each with its outputs.
+
+        Their `rows` are still those that ran together.
+        """
+        if len(self.jobs) <= size:
+            return [self]
+        parts, row = [], 0
+        for start in range(0, len(self.jobs), size):
+            jobs = self.jobs[start : start + size]
+            rows = sum(job.rows for job in jobs)
+            outputs = [output[row : row + rows] for output in self.outputs]
+            parts.append(replace(self, jobs=jobs, outputs=outputs))
+            row += rows
+        return parts
 
 
 class BoundRun(Protocol):

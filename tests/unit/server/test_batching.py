@@ -57,7 +57,7 @@ class Queue:
         self.runs: list[tuple[int, ...]] = []
         self.answers: dict[Job, list[list[float]]] = {}
         self.batches: list[int] = []
-        self.noted: list[int] = []
+        self.noted: list[tuple[int, int]] = []
         self.refusals: dict[Job, RequestError] = {}
         self.unwritable = False
         self._run = run
@@ -91,7 +91,7 @@ class Queue:
 
     def answered(self, batch: Batch, encode_ns: int) -> None:
         assert encode_ns >= 0
-        self.noted.append(batch.rows)
+        self.noted.append((len(batch.jobs), batch.rows))
 
     def submit(self, *values: float, **changes: Any) -> Job:
         job = make_job(*values, **changes)
@@ -424,7 +424,8 @@ def test_short_batches_are_not_planned():
     jobs = [queue.submit(value, caller=FakeCall(deadline=time.time() + 1.5)) for value in (1, 2, 3)]
     queue.loop.run_deferred()
 
-    assert queue.batches == queue.noted == [3]
+    assert queue.batches == [3]
+    assert queue.noted == [(3, 3)]
     assert queue.answers.keys() == {*jobs}
 
 
@@ -628,6 +629,43 @@ def test_a_long_batch_runs_on_its_own_thread_and_comes_back_to_the_loop():
 
     assert queue.answers == {job: [[2]]}
     assert threads[0] is not threading.current_thread()
+
+
+def test_the_callers_of_a_long_batch_are_answered_in_parts():
+    """What arrives for other models meanwhile does not wait for all of them."""
+    queue = Queue(inline=False)
+    jobs = [queue.submit(value) for value in range(20)]
+    queue.loop.run_deferred()
+    queue.loop.run_posted()
+    answered, idle = [len(queue.answers)], [queue.batcher.idle]
+    while queue.loop.timers:
+        queue.loop.run_timers()
+        answered.append(len(queue.answers))
+        idle.append(queue.batcher.idle)
+    queue.batcher.close()
+
+    assert answered == [8, 16, 20]
+    assert idle == [False, False, True]
+    assert queue.answers == {job: [[2 * number]] for number, job in enumerate(jobs)}
+    assert (queue.totals.executions, queue.totals.requests[0]) == (1, 20)
+    assert queue.noted == [(8, 20), (8, 20), (4, 20)]
+
+
+def test_the_next_long_batch_runs_while_the_last_is_answered():
+    """Or the instance would stand idle for as long as answers take to write."""
+    queue = Blocked()
+    queue.submit(1)
+    queue.loop.run_deferred()
+    for value in range(9):
+        queue.submit(value)
+    queue.release.set()
+    queue.loop.run_posted()
+    queue.loop.run_posted()
+
+    assert [len(queue.answers), queue.loop.deferred] == [9, []]
+    queue.loop.run_timers()
+    queue.end()
+    assert queue.batches == [1, 8, 1]
 
 
 def test_what_arrives_during_a_run_is_the_next_batch():
