@@ -6,7 +6,7 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-peers bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
+.PHONY: bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -71,6 +71,14 @@ bench-transports: $(VENV)/.installed
 # in an environment of its own under build/; writes docs/performance.md. Needs h2load.
 bench-peers: $(VENV)/.installed
 	$(BIN)/python -m tests.bench.peers --json build/peers.json --write
+
+# Three times the capacity, and a fast model beside a slow one; writes docs/performance.md.
+bench-overload: $(VENV)/.installed
+	$(BIN)/python tests/bench/overload.py --write
+
+# CPU by stage, cost of observing, start, memory, scaling; writes docs/performance.md.
+bench-server: $(VENV)/.installed
+	$(BIN)/python tests/bench/server.py --write
 
 # A hundred version swaps under load; writes docs/performance.md.
 bench-swap: $(VENV)/.installed

@@ -15,7 +15,7 @@ def peers() -> list[Peer]:
         Peer(
             name=f"Isotherm, {workers} worker{'s' * (workers > 1)}",
             family="Isotherm",
-            settings="defaults, but a queue of a million rows",
+            settings="defaults, a queue of a million rows, an access log of 1 %",
             wire=open_inference(),
             # It runs from this checkout; the environment is there to be weighed.
             environment="peer-isotherm",
@@ -39,8 +39,8 @@ def _command(workers: int, place: Place) -> Command:
             *("--grpc-port", str(place.port), "--metrics-port", other_port()),
             *("--workers", str(workers)),
             # The largest load has 262 144 rows in flight, which the default would refuse in part.
-            # Triton's queue has no bound by default.
-            *("--max-queue-rows", "1000000"),
+            # Triton's queue has no bound by default. And an access log, so that all is switched on.
+            *("--max-queue-rows", "1000000", "--access-log", "0.01"),
         ],
         {},
     )
