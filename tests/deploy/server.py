@@ -97,7 +97,8 @@ def load(address: Address) -> Iterator[None]:
         done = threading.Event()
 
         def work() -> None:
-            while not done.wait(0.02):
+            # Enough for every rate to be there, and little enough for the tests that run beside it.
+            while not done.wait(0.2):
                 for call in [caller.send(each) for each in (*good, misshapen, stranger)]:
                     call.exception()
 
