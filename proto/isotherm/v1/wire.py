@@ -44,7 +44,7 @@ def varint(number: int) -> bytes:
 def fields(message: bytes) -> Iterator[Field]:
     """Yield the fields of a message in their order; raise ValueError where it is none.
 
-    Groups, which no message of ours has, are refused too.
+    Groups, which no message of ours has but protobuf skips, are refused too.
     """
     at, size = 0, len(message)
     while at < size:

@@ -160,6 +160,21 @@ def test_what_is_no_message_is_refused(tail: bytes):
             parse(data)
 
 
+def test_what_only_protobuf_can_read_is_left_to_it():
+    """A group, say, which it skips: such a request is served, and parsed again each time."""
+    group = b"\xa3\x06\xa4\x06"
+    for size in (1, LARGE):
+        request = message(*range(size))
+        data = request.SerializeToString() + group
+
+        _, raw = parse(data)
+        envelopes = Envelopes()
+        envelopes.learn(data, request, np.zeros((size, 1), np.float32))
+
+        assert [bytes(one) for one in raw] == list(request.raw_input_contents)
+        assert envelopes.find(data) is None
+
+
 def test_a_raw_field_of_another_wire_type_is_no_tensor():
     """Protobuf takes it for a field that it does not know."""
     data = message(*range(LARGE)).SerializeToString() + b"\x38\x05"

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from isotherm.server.session import Array
 from isotherm.v1 import open_inference_pb2 as pb
@@ -59,7 +58,11 @@ class Envelopes:
 
     def learn(self, message: bytes, request: pb.ModelInferRequest, array: Array) -> None:
         """Remember a request of one raw tensor, `array`, and nothing else, if it comes last."""
-        *_, last = fields(message)
+        try:
+            *_, last = fields(message)
+        except ValueError:
+            # Protobuf has read it, by rules that are not all ours: it will do so again.
+            return
         if not _is_raw(last) or last.end - last.start != array.nbytes:
             return
         if len(self._known) >= _MAX_KNOWN:
@@ -86,8 +89,7 @@ def parse(message: bytes) -> tuple[pb.ModelInferRequest, Raw]:
     Raises DecodeError.
     """
     if len(message) < _LARGE_BYTES:
-        request = pb.ModelInferRequest.FromString(message)
-        return request, request.raw_input_contents
+        return _parse_whole(message)
     envelope, raw, at = [], [], 0
     view = memoryview(message)
     try:
@@ -97,9 +99,14 @@ def parse(message: bytes) -> tuple[pb.ModelInferRequest, Raw]:
             else:
                 envelope.append(view[at : field.end])
             at = field.end
-    except ValueError as error:
-        raise DecodeError(str(error)) from error
+    except ValueError:
+        return _parse_whole(message)
     return pb.ModelInferRequest.FromString(b"".join(envelope)), raw
+
+
+def _parse_whole(message: bytes) -> tuple[pb.ModelInferRequest, Raw]:
+    request = pb.ModelInferRequest.FromString(message)
+    return request, request.raw_input_contents
 
 
 def _is_raw(field: Field) -> bool:
