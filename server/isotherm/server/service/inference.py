@@ -154,21 +154,23 @@ class Endpoint:
         retired()
 
     def _end(self, call: Call, error: RequestError, arrived_ns: int) -> None:
-        code = int(status_of(error))
+        status = status_of(error)
+        code = int(status)
+        duration_ns = time.perf_counter_ns() - arrived_ns
         rejection = _REJECTIONS.get(type(error))
         if rejection is not None:
             self._counters.reject(rejection, code)
         elif isinstance(error, ExecutionError):
-            self._counters.fail(code, time.perf_counter_ns() - arrived_ns)
+            self._counters.fail(code, duration_ns)
         else:
             self._counters.refuse(code)
         if self._access_log is not None:
             self._access_log.failed(
                 self.model.name,
                 self.model.version,
-                status_of(error).name,
+                status.name,
                 str(error),
-                time.perf_counter_ns() - arrived_ns,
+                duration_ns,
             )
         fail(call, error)
 
