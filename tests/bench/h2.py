@@ -28,6 +28,19 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is sent: as much as is answered in so long, connections, streams a connection.
+
+    Where a kernel deals connections out unevenly, a fixed number of requests ends with one process
+    idle; a stretch ends while all are busy.
+    """
+
+    seconds: float
+    connections: int
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where it is sent, and the body of each request."""
 
@@ -39,8 +52,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What h2load saw; `body_bytes` of all answers together."""
+    """What h2load saw; `requests` that were answered, `body_bytes` of all answers together."""
 
+    requests: int
     per_second: float
     mean_us: float
     p50_us: float
@@ -63,18 +77,22 @@ def send(address: str, body: Path, load: Load) -> Result:
     return drive(Target(f"http://{address}{MODEL_INFER}", body), load)
 
 
-def drive(target: Target, load: Load) -> Result:
+def drive(target: Target, load: Load | Stretch) -> Result:
     """Send a load; every HTTP request must succeed. gRPC's own status is the caller's to check.
 
     A gRPC answer that is not OK has no body, so `body_bytes` tells.
     """
     with tempfile.NamedTemporaryFile() as log:
         headers = [part for header in target.headers for part in ("-H", header)]
+        if isinstance(load, Load):
+            extent = ("-n", str(load.requests))
+        else:
+            extent = ("-D", f"{load.seconds * 1000:.0f}ms")
         output = subprocess.run(
             [
                 "h2load",
-                *("-n", str(load.requests), "-c", str(load.connections)),
-                *("-m", str(load.streams), "-d", str(target.body), "--log-file", log.name),
+                *(*extent, "-c", str(load.connections), "-m", str(load.streams)),
+                *("-d", str(target.body), "--log-file", log.name),
                 *(["--h1"] if target.http1 else []),
                 *headers,
                 target.url,
@@ -85,10 +103,13 @@ def drive(target: Target, load: Load) -> Result:
             timeout=TIMEOUT_S,
         ).stdout
         taken_us = np.loadtxt(log.name, dtype=np.int64, usecols=2, ndmin=1)
-    if f"{load.requests} succeeded, 0 failed, 0 errored, 0 timeout" not in output:
-        raise SystemExit(f"requests failed:\n{output}")
+    requests = int(_found(r"([0-9]+) succeeded, 0 failed, 0 errored, 0 timeout", output))
+    wanted = load.requests if isinstance(load, Load) else max(1, requests)
+    if requests != wanted:
+        raise SystemExit(f"{requests} of {wanted} requests succeeded:\n{output}")
     p50, p99 = np.percentile(taken_us, (50, 99))
     return Result(
+        requests=requests,
         per_second=float(_found(r"finished in [^,]+, ([0-9.]+) req/s", output)),
         mean_us=float(taken_us.mean()),
         p50_us=float(p50),
