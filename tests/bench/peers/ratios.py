@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.bench.peers.figures import Figures, Middle, Point
 from tests.bench.peers.tables import row, table
-from tests.bench.peers.workloads import ALONE, BUSY, LARGE, SIXTEEN, SMALL, title
+from tests.bench.peers.workloads import ALONE, BUSY, LARGE, ROWS, SIXTEEN, SMALL, title
 
 OURS = "Isotherm"
 ONE_ROW_BUSY = Point(title(SMALL), 1, str(BUSY))
@@ -60,7 +60,7 @@ def beyond_bare_runs(figures: Figures) -> list[str]:
             continue
         cells = []
         for point in (SOME_ROWS, MANY_ROWS):
-            for load in (ALONE, SIXTEEN):
+            for load in (ALONE, SIXTEEN, BUSY):
                 found = figures.at(name, Point(point.model, point.rows, str(load)))
                 bare = figures.bare_cpu_us(point.model, point.rows)
                 beyond = found.cpu_us - bare if found else 0
@@ -84,7 +84,7 @@ def beyond_bare_runs(figures: Figures) -> list[str]:
         *table(
             (
                 "server",
-                *(f"{rows:,} rows, {load}" for rows in (32, 1024) for load in (ALONE, SIXTEEN)),
+                *(f"{rows:,} rows, {load}" for rows in ROWS[1:] for load in (ALONE, SIXTEEN, BUSY)),
             ),
             lines,
         ),

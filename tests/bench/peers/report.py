@@ -18,7 +18,7 @@ def page(record: Record) -> str:
     lines = [
         f"The same ONNX file behind each server, one thread a run; {record.machine}; load from "
         f"`h2load` on the same machine; medians of {record.rounds} interleaved rounds, servers "
-        "started anew and connections fresh in each, a second or more of requests a cell. "
+        "started anew and connections fresh in each, a second or more a cell. "
         "`16 x 4` means 16 connections with 4 calls in flight on each; over HTTP/1.1, where a "
         "connection has one call at a time, 64 connections. Every answer had status OK, and the "
         "first to each question was compared with a bare run.",
