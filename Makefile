@@ -35,9 +35,12 @@ test-fast: $(VENV)/.installed
 
 test: check test-fast
 
-# Needs the Debian packages that .ci/run installs.
+# Needs the Debian packages that .ci/run installs. In the order of the files: the longest ones do not
+# have the most tests.
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900 --durations 20
+	$(BIN)/python -m pytest -m 'slow and not alone and not gpu' --timeout 900 --durations 40 \
+	  --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m 'alone and not gpu' --timeout 900 --durations 10
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
@@ -56,9 +59,10 @@ proto: $(PROTO_VENV)/.installed
 	rm -rf build/proto
 	mkdir -p build/proto/isotherm/v1 $(PROTO_OUT)
 	sed 's/^package inference;/package isotherm.v1;/' proto/isotherm/v1/open_inference.proto > build/proto/isotherm/v1/open_inference.proto
-	cp proto/isotherm/v1/contract.proto build/proto/isotherm/v1/
+	cp proto/isotherm/v1/contract.proto proto/isotherm/v1/feedback.proto build/proto/isotherm/v1/
 	PATH="$(abspath $(PROTO_BIN)):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc --proto_path build/proto \
-	  --python_out $(PROTO_OUT) --mypy_out $(PROTO_OUT) isotherm/v1/contract.proto isotherm/v1/open_inference.proto
+	  --python_out $(PROTO_OUT) --mypy_out $(PROTO_OUT) \
+	  isotherm/v1/contract.proto isotherm/v1/feedback.proto isotherm/v1/open_inference.proto
 
 dist: $(VENV)/.installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

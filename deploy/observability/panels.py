@@ -13,6 +13,7 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
+    BigValueTextMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -29,7 +30,7 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 # Grafana draws on a grid 24 units wide.
-FULL, HALF, THIRD, SIXTH = 24, 12, 8, 4
+FULL, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
 TALL, SHORT = 8, 4
 
 DATA_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -46,18 +47,25 @@ class Frame(NamedTuple):
 
 
 class Query(NamedTuple):
-    """An expression, and how its series are called."""
+    """An expression, how its series are called, and whether traces of single calls are shown."""
 
     expr: str
     legend: str = ""
+    exemplars: bool = False
 
 
 def lines(
-    frame: Frame, *queries: Query, span: int = HALF, stacked: bool = False
+    frame: Frame,
+    *queries: Query,
+    span: int = HALF,
+    stacked: bool = False,
+    signed: bool = False,
 ) -> timeseries.Panel:
-    """Curves over time; `stacked` when they are the parts of a whole."""
+    """Curves over time, from zero up unless `signed`; `stacked` when they are parts of a whole."""
     panel = _framed(timeseries.Panel(), frame, span, TALL)
-    panel.min(0).fill_opacity(30 if stacked else 8)
+    panel.fill_opacity(30 if stacked else 8)
+    if not signed:
+        panel.min(0)
     if stacked:
         panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
     panel.tooltip(
@@ -74,15 +82,26 @@ def lines(
     return panel
 
 
-def number(frame: Frame, query: Query, *, red_from: float | None = None) -> stat.Panel:
+def number(
+    frame: Frame, query: Query, *, red_from: float | None = None, span: int = SIXTH
+) -> stat.Panel:
     """One large figure, red from `red_from` on."""
     steps = [Threshold(value=None, color="text" if red_from is None else "green")]
     if red_from is not None:
         steps.append(Threshold(value=red_from, color="red"))
-    panel = _framed(stat.Panel(), frame, SIXTH, SHORT)
+    panel = _framed(stat.Panel(), frame, span, SHORT)
     panel.graph_mode(BigValueGraphMode.NONE)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+    return panel.with_target(_target("A", query).instant())
+
+
+def values(frame: Frame, query: Query) -> stat.Panel:
+    """One figure a series, with its name."""
+    panel = _framed(stat.Panel(), frame, THIRD, SHORT)
+    panel.graph_mode(BigValueGraphMode.NONE)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    panel.text_mode(BigValueTextMode.VALUE_AND_NAME)
     return panel.with_target(_target("A", query).instant())
 
 
@@ -121,4 +140,6 @@ def _framed(panel: AnyPanel, frame: Frame, span: int, height: int) -> AnyPanel:
 
 def _target(letter: str, query: Query) -> prometheus.Dataquery:
     target = prometheus.Dataquery().ref_id(letter).expr(query.expr).datasource(DATA_SOURCE)
+    if query.exemplars:
+        target.exemplar(exemplar=True)
     return target.legend_format(query.legend) if query.legend else target

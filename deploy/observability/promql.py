@@ -1,8 +1,18 @@
-"""PromQL as the panels need it. A query over time always uses Grafana's `$__rate_interval`."""
+"""PromQL as the panels need it: a query over time uses Grafana's `$__rate_interval`.
+
+Only what is summed over all the time that is shown uses `$__range`.
+"""
+
+from typing import Final
 
 # How every selector begins, so that the dashboard's filters reach every panel.
-SERVERS = 'job=~"$job", instance=~"$instance"'
-MODELS = f'{SERVERS}, model=~"$model"'
+SERVERS: Final = 'job=~"$job", instance=~"$instance"'
+MODELS: Final = f'{SERVERS}, model=~"$model", version=~"$version"'
+# Recorded series have no servers any more, and no versions.
+RECORDED: Final = 'job=~"$job", model=~"$model"'
+
+INTERVAL: Final = "$__rate_interval"
+RANGE: Final = "$__range"
 
 
 def select(metric: str, labels: str = MODELS) -> str:
@@ -10,9 +20,9 @@ def select(metric: str, labels: str = MODELS) -> str:
     return f"{metric}{{{labels}}}"
 
 
-def rate(metric: str, labels: str = MODELS) -> str:
+def rate(metric: str, labels: str = MODELS, window: str = INTERVAL) -> str:
     """A counter's growth per second."""
-    return f"rate({select(metric, labels)}[$__rate_interval])"
+    return f"rate({select(metric, labels)}[{window}])"
 
 
 def total(expr: str, by: str = "") -> str:
@@ -20,18 +30,23 @@ def total(expr: str, by: str = "") -> str:
     return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
 
 
-def mean(histogram: str, by: str) -> str:
+def ratio(part: str, whole: str, by: str = "") -> str:
+    """The sum of `part` among the sum of `whole`."""
+    return f"{total(part, by)} / {total(whole, by)}"
+
+
+def mean(histogram: str, by: str, labels: str = MODELS) -> str:
     """The mean observation of a histogram."""
-    return f"{total(rate(f'{histogram}_sum'), by)} / {total(rate(f'{histogram}_count'), by)}"
+    return ratio(rate(f"{histogram}_sum", labels), rate(f"{histogram}_count", labels), by)
 
 
-def quantile(q: float, histogram: str, by: str = "") -> str:
+def quantile(q: float, histogram: str, by: str = "", labels: str = MODELS) -> str:
     """The `q`-quantile of a histogram's observations over all servers."""
-    labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({q}, {total(rate(f'{histogram}_bucket'), labels)})"
+    grouped = f"le, {by}" if by else "le"
+    return f"histogram_quantile({q}, {total(rate(f'{histogram}_bucket', labels), grouped)})"
 
 
-def increments(histogram: str) -> str:
+def increments(histogram: str, labels: str = MODELS) -> str:
     """How many observations fell into each bucket: the cells of a heat map."""
-    buckets = select(f"{histogram}_bucket")
-    return f"sum by (le) (increase({buckets}[$__rate_interval]))"
+    buckets = select(f"{histogram}_bucket", labels)
+    return f"sum by (le) (increase({buckets}[{INTERVAL}]))"

@@ -24,6 +24,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor, FileDesc
 from isotherm.client.cli import dispatch
 from isotherm.server.service import reflection
 from isotherm.v1 import contract_pb2
+from tests.architecture import metrics_page
 from tests.deploy.metric_names import documented_families
 
 ROOT: Final = Path(__file__).parents[2]
@@ -163,7 +164,8 @@ def _arguments(name: str, function: Callable[..., object]) -> Iterator[str]:
 
 
 def write() -> None:
-    """Add what is new to the lists."""
+    """Add what is new to the lists, after writing the page that one of them is read from."""
+    metrics_page.write()
     for name, promises in LISTS.items():
         lines = sorted({*listed(name), *promises()})
         (PROMISED / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))

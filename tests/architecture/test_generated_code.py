@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import ROOT, run
+from tests.support.environments import ROOT, locked, run
 from tests.support.server import Server
 
 GENERATOR = ROOT / ".venv-proto" / "bin" / "python"
@@ -15,10 +15,11 @@ GENERATED = ROOT / "proto" / "isotherm" / "v1"
 
 
 def make(*arguments: str) -> None:
-    """Run make in the repository's root."""
-    result = subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
-    )
+    """Run make in the repository's root: one at a time, since tests share its environment."""
+    with locked("make"):
+        result = subprocess.run(
+            ["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
+        )
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -32,18 +32,18 @@ def test_the_namespace_has_no_init(root: str) -> None:
         (
             "isotherm.client",
             {"isotherm.server", "isotherm.trainer", "onnx", "onnxruntime", "prometheus_client"}
-            | {"torch", "typer", "rich"},
+            | {"opentelemetry", "torch", "typer", "rich"},
         ),
         ("isotherm.client.cli", {"isotherm.server", "isotherm.trainer", "onnxruntime", "torch"}),
         (
             "isotherm.server.worker",
             {"isotherm.client", "isotherm.server.rest", "isotherm.trainer", "onnx", "torch"}
-            | {"typer", "uvicorn"},
+            | {"opentelemetry", "typer", "uvicorn"},
         ),
         (
             "isotherm.server.rest.gateway",
             {"isotherm.server.service", "isotherm.server.worker", "onnxruntime"}
-            | {"prometheus_client", "starlette", "torch"},
+            | {"opentelemetry", "prometheus_client", "starlette", "torch"},
         ),
         ("isotherm.server.process", {"grpc", "numpy", "onnx", "onnxruntime", "torch"}),
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import ROOT, environment, pip, run
+from tests.support.environments import ROOT, environment, install, pip, run
 from tests.support.server import eventually, free_port
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def _wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bare_wheel_is_the_client_alone(wheel: Path) -> None:
     """grpcio, numpy and protobuf come with it, and the command says what it needs."""
     python = environment("bare")
-    pip(python, "install", "--force-reinstall", str(wheel))
+    install(python, "--force-reinstall", str(wheel))
     command = python.with_name("isotherm")
 
     installed = {line.partition("==")[0] for line in pip(python, "freeze").splitlines()}
@@ -50,7 +50,7 @@ def _server_environment(wheel: Path) -> tuple[Path, float]:
     """An environment with the wheel's server extra, and when its installation began."""
     started = time.monotonic()
     python = environment("server")
-    pip(python, "install", "--force-reinstall", f"{wheel}[server,cli]")
+    install(python, "--force-reinstall", f"{wheel}[server,cli]")
     return python, started
 
 

@@ -20,7 +20,8 @@ from isotherm.server.loader import Loader
 from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import Change, Repository
 from isotherm.server.rpcs import COUNTED_RPCS
-from isotherm.server.service.inference import Endpoint, InferenceService
+from isotherm.server.service.endpoint import Endpoint
+from isotherm.server.service.inference import InferenceService
 from tests.support.rpc import infer_request
 
 REPEATS = 400

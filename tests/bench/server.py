@@ -30,7 +30,7 @@ from isotherm.client.cli.bench.load import Closed, Period, Target  # noqa: E402
 from isotherm.v1 import open_inference_pb2 as pb  # noqa: E402
 from tests.bench import h2, replay  # noqa: E402
 from tests.bench.page import machine, replace  # noqa: E402
-from tests.support import models  # noqa: E402
+from tests.support import models, trained  # noqa: E402
 from tests.support.rpc import infer_request  # noqa: E402
 from tests.support.server import command, free_port, serving  # noqa: E402
 
@@ -142,19 +142,24 @@ def cpu(folder: Path, rounds: int) -> list[str]:
 
 
 def observing(folder: Path, rounds: int) -> list[str]:
-    """Measure with metrics, with metrics and an access log, and with neither."""
-    variants = {
-        "neither": ((), {"PYTHONPATH": str(UNOBSERVED)}),
-        "metrics": ((), {}),
-        "metrics and `--access-log 0.01`": (("--access-log", "0.01"), {}),
+    """Measure with nothing, with metrics, with drift too, and with an access log too."""
+    undrifted = ("--drift-window", "0")
+    variants: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+        "nothing": (undrifted, {"PYTHONPATH": str(UNOBSERVED)}),
+        "metrics": (undrifted, {}),
+        "metrics and drift": ((), {}),
+        "metrics, drift and `--access-log 0.01`": (("--access-log", "0.01"), {}),
     }
+    model, x = models.mlp(), np.random.default_rng(0).standard_normal((1000, 1))
+    watched = models.with_contract(model, trained.contract(x, x))
+    models.publish(folder / "watched", "m", watched)
     rates: dict[str, list[float]] = {name: [] for name in variants}
     with ExitStack() as stack:
         servers = {}
         for name, (flags, environment) in variants.items():
             with changed(environment):
                 servers[name] = stack.enter_context(
-                    serving(folder / "one", "--workers", "1", *flags, *QUIET)
+                    serving(folder / "watched", "--workers", "1", *flags, *QUIET)
                 )
             h2.send(servers[name].address, body(folder), h2.Load(2_000, 16, 4))
         for number in range(2 * rounds):
@@ -165,11 +170,11 @@ def observing(folder: Path, rounds: int) -> list[str]:
     lines = [
         "**What observing costs** (16 x 4, one worker)",
         "",
-        "| switched on | requests/s | of neither |",
+        "| switched on | requests/s | of nothing |",
         "| --- | --- | --- |",
     ]
     for name, found in rates.items():
-        ratio = median(a / b for a, b in zip(found, rates["neither"], strict=True))
+        ratio = median(a / b for a, b in zip(found, rates["nothing"], strict=True))
         lines.append(f"| {name} | {median(found):.0f} | {ratio:.1%} |")
     return [*lines, ""]
 

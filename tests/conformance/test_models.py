@@ -178,7 +178,7 @@ def test_the_repository_index_lists_every_version_with_its_state(channel: grpc.C
         ),
         ("SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(), "shared memory"),
         ("CudaSharedMemoryRegister", pb.CudaSharedMemoryRegisterRequest(), "shared memory"),
-        ("TraceSetting", pb.TraceSettingRequest(), "does not trace"),
+        ("TraceSetting", pb.TraceSettingRequest(), "--tracing-endpoint"),
         ("LogSettings", pb.LogSettingsRequest(), "--log-control"),
     ],
 )

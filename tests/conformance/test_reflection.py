@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 PUBLIC_SERVICES = {
     "inference.GRPCInferenceService",
+    "isotherm.v1.Feedback",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",

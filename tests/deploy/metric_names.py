@@ -4,7 +4,9 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from tests.deploy.places import METRICS_PAGE
+import yaml
+
+from tests.deploy.places import METRICS_PAGE, RULES
 
 _ROW = re.compile(
     r"^\| `(?P<name>\w+)` \| (?P<type>counter|gauge|histogram|unknown) \|(?P<labels>[^|]*)\|",
@@ -50,6 +52,14 @@ def documented_samples() -> dict[str, frozenset[str]]:
         for family in documented_families()
         for name, labels in family.samples().items()
     }
+
+
+@cache
+def recorded_samples() -> dict[str, frozenset[str]]:
+    """Every recorded series with its labels, which its name lists: `job_model:metric:operation`."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    names = [rule["record"] for group in groups for rule in group["rules"] if "record" in rule]
+    return {name: frozenset(name.partition(":")[0].split("_")) for name in names}
 
 
 def documented_values() -> dict[tuple[str, str], set[str]]:

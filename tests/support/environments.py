@@ -1,33 +1,50 @@
-"""Virtual environments of their own, for other versions and other clients than the suite's."""
+"""Environments of their own, for other versions and other clients than the suite's."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "environments"
 INSTALL_TIMEOUT_S = 600
+# One installation for all tests of JavaScript.
+NODE_PACKAGES = ("@bufbuild/buf@1.75.0", "@grpc/grpc-js@1.14.0", "@grpc/proto-loader@0.8.0")
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep every other process from making the same: modules of tests run side by side."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def environment(name: str, *requirements: str) -> Path:
     """Return the Python of an environment with the requirements, made now unless it is there."""
-    folder = ROOT / "build" / "environments" / name
+    folder = FOLDER / name
     stamp = folder / "requirements"
     wanted = "\n".join(requirements)
     python = folder / "bin" / "python"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return python
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", folder], check=True, timeout=INSTALL_TIMEOUT_S
-    )
-    # The newest pip: the one that comes with Python may not know today's metadata.
-    pip(python, "install", "--upgrade", "pip")
-    if requirements:
-        pip(python, "install", *requirements)
-    stamp.write_text(wanted)
+    with locked(name):
+        if stamp.exists() and stamp.read_text() == wanted:
+            return python
+        # This environment's pip installs there too, so it needs none of its own.
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", folder],
+            check=True,
+            timeout=INSTALL_TIMEOUT_S,
+        )
+        if requirements:
+            install(python, *requirements)
+        stamp.write_text(wanted)
     return python
 
 
@@ -36,20 +53,45 @@ def beside(name: str, *requirements: str) -> Path:
 
     Seconds cheaper than an environment of its own, where it may share what is installed here.
     """
-    folder = ROOT / "build" / "environments" / name
+    folder = FOLDER / name
     stamp = folder / "requirements"
     wanted = "\n".join(requirements)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        pip(Path(sys.executable), "install", "--target", str(folder), *requirements)
-        stamp.write_text(wanted)
+    with locked(name):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            install(Path(sys.executable), "--target", str(folder), *requirements)
+            stamp.write_text(wanted)
     return folder
 
 
+def node_modules() -> Path:
+    """Return the folder with the packages of npm."""
+    folder = FOLDER / "javascript"
+    stamp = folder / "requirements"
+    wanted = "\n".join(NODE_PACKAGES)
+    with locked("javascript"):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            folder.mkdir(exist_ok=True)
+            subprocess.run(
+                ["npm", "install", "--no-save", "--silent", *NODE_PACKAGES],
+                cwd=folder,
+                check=True,
+                timeout=INSTALL_TIMEOUT_S,
+            )
+            stamp.write_text(wanted)
+    return folder / "node_modules"
+
+
+def install(python: Path, *arguments: str) -> None:
+    """Install into an environment; a test imports little of it, so that is compiled when needed."""
+    pip(python, "install", "--no-compile", *arguments)
+
+
 def pip(python: Path, *arguments: str) -> str:
-    """Run pip in an environment; return what it printed, or raise with it."""
+    """Run this environment's pip on another one; return what it printed, or raise with it."""
+    options = ("--quiet", "--disable-pip-version-check", "--python", str(python))
     result = subprocess.run(
-        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
+        [sys.executable, "-m", "pip", *options, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,6 +10,7 @@ from typing import Any, Self, cast, overload
 
 import grpc
 import grpc.aio
+from numpy.typing import ArrayLike
 
 from isotherm.client._channel import check_target, options, secure
 from isotherm.client._conversation import (
@@ -21,11 +22,13 @@ from isotherm.client._conversation import (
     Version,
 )
 from isotherm.client._errors import IsothermError, from_status
+from isotherm.client._feedback import Report
 from isotherm.client._inputs import Inputs
 from isotherm.client._methods import METHODS
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
 from isotherm.client._security import Bearer, Tls, Token
+from isotherm.client._trace import with_trace
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
     ModelConfig,
@@ -120,6 +123,51 @@ class AsyncClient:
         """
         return await self._run(self._conversations.predict(model, x, version, outputs), timeout)
 
+    async def feedback(
+        self,
+        model: str,
+        prediction: ArrayLike,
+        truth: ArrayLike,
+        *,
+        version: Version = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
+        predicted_at: ArrayLike | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Report what predictions should have been, once it is known.
+
+        The server sums the errors and shows them as metrics, by version and target. A report is
+        never repeated by itself: one that arrived and is sent again counts twice. A long one goes
+        out in several calls; where one of them fails, a note on the error says how many rows were
+        counted before.
+
+        Args:
+            model: The model's name.
+            prediction: What the model answered, of shape `(rows, targets)`, or `(rows,)` for one
+                target. Finite, in the target's unit.
+            truth: What it should have answered, of the same shape. Finite: leave rows out whose
+                truth is not known.
+            version: The version that predicted; the newest that serves when there is none.
+            lower: Lower bounds of the predictions' intervals, of the same shape. Without bounds
+                the contract's interval is taken, if it has one.
+            upper: Upper bounds, likewise.
+            predicted_at: When the rows were predicted, in seconds since 1970: one number a row, or
+                one for all.
+            timeout: Seconds that the call may take in all.
+
+        Returns:
+            The version that the rows were counted for.
+
+        Raises:
+            InvalidInputError: The arrays do not fit each other or the model.
+            NotFoundError: No such model or version serves.
+            RemoteError: Among others where the model's targets are labels (FAILED_PRECONDITION).
+            UnsupportedError: The server has no such service: it is none of ours.
+        """
+        report = Report(prediction, truth, lower, upper, predicted_at)
+        return await self._run(self._conversations.feedback(model, report, version), timeout)
+
     async def contract(
         self, model: str, version: Version = None, *, timeout: float | None = None
     ) -> Contract:
@@ -206,7 +254,9 @@ class AsyncClient:
         self._conversations.check_open()
         try:
             return await self._stubs[call.method.path](
-                call.request, timeout=deadline.left_s(), metadata=self._bearer.metadata()
+                call.request,
+                timeout=deadline.left_s(),
+                metadata=with_trace(self._bearer.metadata()),
             )
         except grpc.RpcError as exc:
             raise from_status(exc, target=self._conversations.target, model=call.model) from exc

@@ -20,10 +20,12 @@ from isotherm.client._errors import (
     ClosedError,
     InvalidAnswerError,
     InvalidInputError,
+    IsothermError,
     NoContractError,
     NotFoundError,
     UnsupportedError,
 )
+from isotherm.client._feedback import Report
 from isotherm.client._inputs import Inputs, fit
 from isotherm.client._methods import Answer, Method, Request
 from isotherm.client._prediction import Prediction
@@ -158,6 +160,30 @@ class Conversations:
             return (yield from _ask(_methods.SERVER_READY, pb.ServerReadyRequest())).ready
         request = pb.ModelReadyRequest(name=model, version=_version(version))
         return (yield from _ask(_methods.MODEL_READY, request, model)).ready
+
+    def feedback(self, model: str, report: Report, version: Version) -> Conversation[str]:
+        """Report all rows for one version, in as many calls as they need; return the version."""
+        counted, counted_for = 0, _version(version)
+        for request in report.requests(model, counted_for):
+            # The newest version may change between two calls.
+            request.model_version = counted_for
+            try:
+                answer = yield from _ask(_methods.FEEDBACK_REPORT, request, model)
+            except IsothermError as error:
+                if counted:
+                    error.add_note(f"the first {counted} rows of the report were counted")
+                if not isinstance(error, UnsupportedError):
+                    raise
+                msg = (
+                    f"the server at {self.target} takes no feedback: "
+                    f"it has no {_methods.FEEDBACK}, which is Isotherm's own"
+                )
+                raise UnsupportedError(
+                    msg, model=model, target=self.target, code=error.code
+                ) from error
+            counted += answer.rows
+            counted_for = answer.model_version
+        return counted_for
 
     def _signature(self, key: tuple[str, str]) -> Conversation[Signature]:
         metadata = yield from self.model_metadata(*key)

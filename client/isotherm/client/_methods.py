@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from isotherm.v1 import feedback_pb2
 from isotherm.v1 import open_inference_pb2 as pb
 
 Request = TypeVar("Request")
@@ -14,6 +15,8 @@ Answer = TypeVar("Answer")
 # The public name: our Python messages live in package isotherm.v1 only to stay out of the way of
 # other clients in the same process.
 SERVICE: Final = "inference.GRPCInferenceService"
+# Of our own: other servers do not have it.
+FEEDBACK: Final = "isotherm.v1.Feedback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ MODEL_INFER: Final = Method(
     pb.ModelInferRequest.SerializeToString,
     pb.ModelInferResponse.FromString,
 )
+FEEDBACK_REPORT: Final = Method(
+    f"/{FEEDBACK}/Report",
+    feedback_pb2.ReportRequest.SerializeToString,
+    feedback_pb2.ReportResponse.FromString,
+)
 METHODS: Final[tuple[Method[Any, Any], ...]] = (
     SERVER_READY,
     SERVER_METADATA,
@@ -62,4 +70,5 @@ METHODS: Final[tuple[Method[Any, Any], ...]] = (
     MODEL_METADATA,
     MODEL_CONFIG,
     MODEL_INFER,
+    FEEDBACK_REPORT,
 )

@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf import json_format
 
-from isotherm.v1.contract_pb2 import Contract, Feature, Target
+from isotherm.v1.contract_pb2 import Contract, Feature, Histogram, Target
 
 METADATA_KEY: Final = "isotherm.contract"
 SCHEMA_VERSION: Final = 1
@@ -108,12 +108,19 @@ def _column_problems(kind: str, columns: Iterable[Feature | Target]) -> Iterator
         if column.name in seen:
             yield f"{kind} '{column.name}' appears twice"
         seen.add(column.name)
-        edges, counts = column.deciles.edges, column.deciles.counts
-        if (edges or counts) and len(edges) != len(counts) + 1:
-            yield f"{kind} '{column.name}' has {len(edges)} decile edges for {len(counts)} counts"
-        # Not `left >= right`: NaN would pass.
-        if not all(left < right for left, right in pairwise(edges)):
-            yield f"the decile edges of {kind} '{column.name}' do not rise"
+        yield from _histogram_problems(f"{kind} '{column.name}'", column.deciles)
+        if isinstance(column, Target):
+            owner = f"the predictions of {kind} '{column.name}'"
+            yield from _histogram_problems(owner, column.predictions.deciles)
+
+
+def _histogram_problems(owner: str, histogram: Histogram) -> Iterator[str]:
+    edges, counts = histogram.edges, histogram.counts
+    if (edges or counts) and len(edges) != len(counts) + 1:
+        yield f"{owner} has {len(edges)} decile edges for {len(counts)} counts"
+    # Not `left >= right`: NaN would pass.
+    if not all(left < right for left, right in pairwise(edges)):
+        yield f"the decile edges of {owner} do not rise"
 
 
 def _class_problems(contract: Contract) -> Iterator[str]:

@@ -189,6 +189,7 @@ class Target(google.protobuf.message.Message):
     STANDARD_DEVIATION_FIELD_NUMBER: builtins.int
     DECILES_FIELD_NUMBER: builtins.int
     CLASSES_FIELD_NUMBER: builtins.int
+    PREDICTIONS_FIELD_NUMBER: builtins.int
     name: builtins.str
     unit: builtins.str
     datatype: builtins.str
@@ -204,6 +205,10 @@ class Target(google.protobuf.message.Message):
         Empty for a number, which has one column.
         """
 
+    @property
+    def predictions(self) -> Global___Predictions:
+        """Absent for classes, and in contracts older than it."""
+
     def __init__(
         self,
         *,
@@ -216,11 +221,39 @@ class Target(google.protobuf.message.Message):
         standard_deviation: builtins.float = ...,
         deciles: Global___Histogram | None = ...,
         classes: collections.abc.Iterable[builtins.str] | None = ...,
+        predictions: Global___Predictions | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["deciles", b"deciles"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["classes", b"classes", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["deciles", b"deciles", "predictions", b"predictions"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["classes", b"classes", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "predictions", b"predictions", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
 
 Global___Target: typing_extensions.TypeAlias = Target
+
+@typing.final
+class Predictions(google.protobuf.message.Message):
+    """The model's own predictions of the training rows. They vary less than the truth, by what the model
+    cannot explain, so live predictions are compared with these.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: builtins.int
+    STANDARD_DEVIATION_FIELD_NUMBER: builtins.int
+    DECILES_FIELD_NUMBER: builtins.int
+    mean: builtins.float
+    standard_deviation: builtins.float
+    @property
+    def deciles(self) -> Global___Histogram: ...
+    def __init__(
+        self,
+        *,
+        mean: builtins.float = ...,
+        standard_deviation: builtins.float = ...,
+        deciles: Global___Histogram | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["deciles", b"deciles"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["deciles", b"deciles", "mean", b"mean", "standard_deviation", b"standard_deviation"]) -> None: ...
+
+Global___Predictions: typing_extensions.TypeAlias = Predictions
 
 @typing.final
 class Histogram(google.protobuf.message.Message):

@@ -10,12 +10,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isotherm.server import cpus, flags, logs
+from isotherm.server import cpus, flags, logs, observing
 from isotherm.server.config import (
     BatchingConfig,
     LimitsConfig,
     SecurityConfig,
     ServerConfig,
+    TracingConfig,
     VettingConfig,
 )
 from isotherm.server.errors import StartError
@@ -47,6 +48,13 @@ class TransportChoice(StrEnum):
     auto = "auto"
     core = "core"
     aio = "aio"
+
+
+class LogFormatChoice(StrEnum):
+    """How a line of the log is written."""
+
+    text = "text"
+    json = "json"
 
 
 class VettingChoice(StrEnum):
@@ -137,13 +145,7 @@ def serve(
             help="Seconds that calls in flight then have to end.", envvar="ISOTHERM_GRACE"
         ),
     ] = 30.0,
-    max_connection_age: Annotated[
-        float,
-        typer.Option(
-            help="Seconds after which clients must connect anew; 0 never.",
-            envvar="ISOTHERM_MAX_CONNECTION_AGE",
-        ),
-    ] = 0.0,
+    max_connection_age: flags.MaxConnectionAge = 0.0,
     exit_on_error: Annotated[
         bool,
         typer.Option(
@@ -187,49 +189,27 @@ def serve(
             envvar="ISOTHERM_VETTING",
         ),
     ] = VettingChoice.standard,
-    vetting_seconds: Annotated[
-        float,
-        typer.Option(
-            help="Seconds of processor time to load a model and run it on zeros.",
-            envvar="ISOTHERM_VETTING_SECONDS",
-        ),
-    ] = 60.0,
-    vetting_memory_mib: Annotated[
-        int,
-        typer.Option(
-            help="Memory that it may take for that, beside its files.",
-            envvar="ISOTHERM_VETTING_MEMORY_MIB",
-        ),
-    ] = 4096,
-    vetting_domain: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Operator domain to allow beside ONNX's: com.microsoft. May be repeated.",
-            envvar="ISOTHERM_VETTING_DOMAIN",
-        ),
-    ] = None,
+    vetting_seconds: flags.VettingSeconds = 60.0,
+    vetting_memory_mib: flags.VettingMemoryMib = 4096,
+    vetting_domain: flags.VettingDomain = None,
     log_level: Annotated[
         str, typer.Option(help=" | ".join(logs.LEVELS), envvar="ISOTHERM_LOG_LEVEL")
     ] = "info",
-    log_control: Annotated[
-        bool,
-        typer.Option(
-            help="Whether callers may change the level while the server runs (LogSettings).",
-            envvar="ISOTHERM_LOG_CONTROL",
-        ),
-    ] = False,
-    access_log: Annotated[
-        float,
-        typer.Option(
-            help="Share of the answered requests to log, 0 to 1; failed ones are then logged too.",
-            envvar="ISOTHERM_ACCESS_LOG",
-        ),
-    ] = 0.0,
+    log_format: Annotated[
+        LogFormatChoice,
+        typer.Option(help="A line of text, or an object of JSON.", envvar="ISOTHERM_LOG_FORMAT"),
+    ] = LogFormatChoice.text,
+    log_control: observing.LogControl = False,
+    access_log: observing.AccessLog = 0.0,
+    tracing_endpoint: observing.TracingEndpoint = None,
+    tracing_share: observing.TracingShare = 0.001,
+    drift_window: observing.DriftWindow = 600.0,
+    feedback_window: observing.FeedbackWindow = 3600.0,
 ) -> None:
     """Serve a model repository over gRPC (Open Inference Protocol) in dynamic batches."""
     if log_level not in logs.LEVELS:
-        _fail(f"--log-level is '{log_level}', expected one of {', '.join(logs.LEVELS)}")
-    logs.configure(log_level, process="isotherm")
+        _fail(f"--log-level is '{log_level}', expected one of {', '.join(logs.LEVELS)}", log_format)
+    logs.configure(log_level, process="isotherm", form=log_format.value)
     try:
         config = ServerConfig(
             repository=repository,
@@ -276,8 +256,12 @@ def serve(
             poll_s=poll_seconds,
             load_models=tuple(load_model or ()),
             log_level=log_level,
+            log_format=log_format.value,
             log_control=log_control,
             access_log=access_log,
+            tracing=TracingConfig(endpoint=tracing_endpoint, share=tracing_share),
+            drift_window_s=drift_window,
+            feedback_window_s=feedback_window,
         )
         _log.debug("settings: %s", config.to_json())
         if config.security.sends_tokens_in_clear:
@@ -287,12 +271,16 @@ def serve(
 
         status = Supervisor(config).run()
     except StartError as error:
-        _fail(str(error))
+        _fail(str(error), log_format)
     raise typer.Exit(status)
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"isotherm serve: {message}", file=sys.stderr)  # noqa: T201
+def _fail(message: str, log_format: LogFormatChoice) -> NoReturn:
+    if log_format is LogFormatChoice.json:
+        logs.configure("critical", process="isotherm", form="json")
+        _log.critical(message)
+    else:
+        print(f"isotherm serve: {message}", file=sys.stderr)  # noqa: T201
     raise typer.Exit(1)
 
 

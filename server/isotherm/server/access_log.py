@@ -6,12 +6,13 @@ what one looks for, so all of them are logged, up to a number a second.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from typing import Final
 
 from isotherm.server.execution import Batch
+from isotherm.server.logs import Fields, Quoted
+from isotherm.server.trace_context import trace_id_of
 
 _log = logging.getLogger("isotherm.access")
 
@@ -40,21 +41,30 @@ class AccessLog:
         while self._next <= self._answered:
             job = batch.jobs[int(self._next) - first]
             queue_ns = batch.started_ns - job.arrived_ns
-            _log.info(
-                "model=%s version=%d code=OK rows=%d id=%s duration_us=%d queue_us=%d run_us=%d "
-                "batch_rows=%d",
-                name,
-                version,
-                job.rows,
-                _quoted(job.context.request_id),
-                (queue_ns + batch.assemble_ns + batch.run_ns + encode_ns) // 1000,
-                queue_ns // 1000,
-                batch.run_ns // 1000,
-                batch.rows,
+            fields = Fields(
+                "answered",
+                model=name,
+                version=version,
+                code="OK",
+                rows=job.rows,
+                id=Quoted(job.context.request_id[:_MAX_ID]),
+                duration_us=(queue_ns + batch.assemble_ns + batch.run_ns + encode_ns) // 1000,
+                queue_us=queue_ns // 1000,
+                run_us=batch.run_ns // 1000,
+                batch_rows=batch.rows,
             )
+            _write(fields, trace_id_of(job.caller))
             self._next += self._every
 
-    def failed(self, name: str, version: int, code: str, reason: str, duration_ns: int) -> None:
+    def failed(
+        self,
+        name: str,
+        version: int,
+        code: str,
+        reason: str,
+        duration_ns: int,
+        trace_id: str = "",
+    ) -> None:
         """Note a request that ended with an error."""
         second = int(time.monotonic())
         if second != self._second:
@@ -66,16 +76,18 @@ class AccessLog:
             self._second, self._failures = second, 0
         self._failures += 1
         if self._failures <= MAX_FAILURES_PER_S:
-            _log.info(
-                "model=%s version=%d code=%s duration_us=%d reason=%s",
-                name,
-                version,
-                code,
-                duration_ns // 1000,
-                json.dumps(reason),
+            fields = Fields(
+                "failed",
+                model=name,
+                version=version,
+                code=code,
+                duration_us=duration_ns // 1000,
+                reason=Quoted(reason),
             )
+            _write(fields, trace_id)
 
 
-def _quoted(request_id: str) -> str:
-    # A caller's own text: no line of ours may end where it says.
-    return json.dumps(request_id[:_MAX_ID])
+def _write(fields: Fields, trace_id: str) -> None:
+    if trace_id:
+        fields.fields["trace_id"] = trace_id
+    _log.info(fields)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from isotherm.server.closing import Closing
 from isotherm.server.config import BatchingConfig
-from isotherm.server.counters import ModelCounters
 from isotherm.server.errors import ExecutionError, HopelessError, RequestError
 from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
+from isotherm.server.loop import Loop
+from isotherm.server.model_counters import ModelCounters
 from isotherm.server.pace import Pace
 from isotherm.server.waiting import ANSWER_S, Waiting
 
@@ -32,19 +33,6 @@ _PROMISED: Final = 0.9
 _ANSWERS_AT_A_TIME: Final = 8
 
 
-class Loop(Protocol):
-    """The thread that everything but long runs happens on."""
-
-    def defer(self, callback: Callable[[], None]) -> None:
-        """Call back once everything that has arrived so far is handled."""
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call back after a delay."""
-
-    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        """Call back soon, from any thread."""
-
-
 class Outcome(Protocol):
     """What a batcher's owner does with what it hands back, on the loop's thread."""
 
@@ -55,7 +43,10 @@ class Outcome(Protocol):
         """End one job with an error."""
 
     def answered(self, batch: Batch, encode_ns: int) -> None:
-        """Take note of a batch whose answers are written and counted."""
+        """Take note of a batch, or a part of one, whose answers are written and counted."""
+
+    def closed(self, batch: Batch) -> None:
+        """Take note of a batch that is over: each of its jobs has an answer, or an error."""
 
 
 class Batcher:
@@ -109,6 +100,12 @@ class Batcher:
     def idle(self) -> bool:
         """Whether nothing waits, nothing runs, and everybody has an answer."""
         return not (self._waiting or self._free_at_ns or self._unanswered)
+
+    def show_waiting(self) -> None:
+        """Let the metrics say since when the oldest request waits, and how long a new one would."""
+        if self._waiting:
+            self._counters.waited(self._waiting.oldest_ns)
+        self._counters.expected_wait(self._expected_wait_s())
 
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""
@@ -180,9 +177,11 @@ class Batcher:
         in_time = not self._runner.inline(min(waiting.rows, closing.limit_rows))
         jobs, rows, reason = waiting.take(closing.limit_rows, closing.reason, in_time=in_time)
         self._counters.queue(len(waiting), waiting.rows)
+        if waiting:
+            self._counters.waited(waiting.oldest_ns)
         if jobs:
             self._counters.closed_batch(reason)
-            self._run(Batch(jobs, rows, time.perf_counter_ns()))
+            self._run(Batch(jobs, rows, time.perf_counter_ns(), reason=reason))
 
     def _run(self, batch: Batch) -> None:
         if self._runner.inline(batch.rows):
@@ -216,6 +215,7 @@ class Batcher:
                 self._count(batch)
                 self._unanswered += 1
                 self._answer_in_parts(batch, batch.parts(_ANSWERS_AT_A_TIME), 0)
+                self._watch(batch)
             self._go_on()
 
         self._loop.call_soon_threadsafe(finish)
@@ -227,6 +227,7 @@ class Batcher:
             else:
                 self._count(batch)
                 self._close(batch, self._answer(batch))
+                self._watch(batch)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -254,6 +255,16 @@ class Batcher:
         for rows in self._execute.runs(batch.rows):
             self._counters.executed(rows)
 
+    def _watch(self, batch: Batch) -> None:
+        """Show a batch to who looks at all that runs; its inputs are not needed any longer."""
+        if self._runner.watch is None:
+            return
+        try:
+            self._runner.watch(batch.inputs, batch.outputs)
+        except Exception:  # noqa: BLE001  everybody has an answer, and the next batch is due
+            _log.exception("this is a bug: a batch could not be looked at")
+        batch.inputs = ()
+
     def _answer(self, batch: Batch) -> int:
         """Answer a batch, or a part of one; return the nanoseconds that it took."""
         self._counters.answered(len(batch.jobs))
@@ -277,3 +288,4 @@ class Batcher:
         assemble_ns, run_ns, encode_ns = times
         for rows in runs:
             self._counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
+        self._outcome.closed(batch)

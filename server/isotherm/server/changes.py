@@ -8,9 +8,9 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
-from isotherm.server.batching import Loop
 from isotherm.server.errors import LoadError, ServerError
 from isotherm.server.loader import Loader
+from isotherm.server.loop import Loop
 from isotherm.server.repository import Change, Prepared, Repository
 
 _log = logging.getLogger(__name__)
@@ -127,5 +127,5 @@ class Changes:
             self._committed(change)
             # Sessions are held by their endpoints alone; what else refers to them are cycles.
             gc.collect()
-        elif any(entry.model is None for entry in change.entries):
+        elif change.changed:
             self._committed(change)

@@ -8,10 +8,12 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from isotherm.server.errors import ConfigError
 
 Provider = Literal["auto", "cpu", "cuda"]
+LogFormat = Literal["text", "json"]
 TransportName = Literal["auto", "core", "aio"]
 # none: what is there at the start; poll: follow the folder; explicit: as callers ask.
 ModelControl = Literal["none", "poll", "explicit"]
@@ -131,6 +133,35 @@ class VettingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TracingConfig:
+    """Where the spans of traced calls go, and which calls begin a trace."""
+
+    # An OTLP receiver, over HTTP; None: nothing is traced.
+    endpoint: str | None = None
+    # Of the calls that belong to no trace; of the others their callers have decided.
+    share: float = 0.001
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        _share("tracing_share", self.share)
+        if self.endpoint is None:
+            return
+        if "@" in self.endpoint:
+            msg = "tracing_endpoint holds a password: put it into OTEL_EXPORTER_OTLP_HEADERS"
+            raise ConfigError(msg)
+        url = urlsplit(self.endpoint)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            msg = f"tracing_endpoint is '{self.endpoint}', expected http://HOST:4318 or the like"
+            raise ConfigError(msg)
+
+    @property
+    def url(self) -> str:
+        """Where spans are posted: OTLP's own path, unless the endpoint has one."""
+        endpoint = (self.endpoint or "").rstrip("/")
+        return endpoint if urlsplit(endpoint).path else f"{endpoint}/v1/traces"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
     """Everything `isotherm serve` can be told."""
 
@@ -149,6 +180,7 @@ class ServerConfig:
     security: SecurityConfig = field(default_factory=SecurityConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     vetting: VettingConfig = field(default_factory=VettingConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     # How long to go on serving after SIGTERM while health says NOT_SERVING.
     drain_delay_s: float = 0.0
     # How long calls in flight may take to end after that.
@@ -162,10 +194,15 @@ class ServerConfig:
     # With explicit control: the models to load at the start.
     load_models: tuple[str, ...] = ()
     log_level: str = "info"
+    log_format: LogFormat = "text"
     # Whether callers may see and change the level while the server runs.
     log_control: bool = False
     # Share of the answered requests that have a line in the log; failures then have one each.
     access_log: float = 0.0
+    # How far the comparison with the training rows looks back; 0: rows are not looked at.
+    drift_window_s: float = 600.0
+    # How far the errors against reported truths look back.
+    feedback_window_s: float = 3600.0
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
@@ -175,9 +212,9 @@ class ServerConfig:
         _at_least("grace_s", self.grace_s, 0)
         _at_least("max_connection_age_s", self.max_connection_age_s, 0)
         _at_least("poll_s", self.poll_s, 0.1)
-        if not 0 <= self.access_log <= 1:
-            msg = f"access_log is {self.access_log}, expected a share from 0 (off) to 1 (all)"
-            raise ConfigError(msg)
+        _at_least("drift_window_s", self.drift_window_s, 0)
+        _at_least("feedback_window_s", self.feedback_window_s, 1)
+        _share("access_log", self.access_log)
         if self.load_models and self.model_control != "explicit":
             msg = f"load_models needs model_control explicit, which is {self.model_control}"
             raise ConfigError(msg)
@@ -197,6 +234,13 @@ class ServerConfig:
                 raise ConfigError(msg)
             taken[port] = name
 
+    @property
+    def models_at_start(self) -> set[str] | None:
+        """The models to load before callers ask for others; None: all."""
+        if self.model_control != "explicit" or "*" in self.load_models:
+            return None
+        return set(self.load_models)
+
     def to_json(self) -> str:
         """Return the settings as JSON, for a worker process and for the log."""
         return json.dumps(dataclasses.asdict(self), default=str)
@@ -215,10 +259,17 @@ class ServerConfig:
         values["limits"] = LimitsConfig(**values["limits"])
         vetting = values["vetting"]
         values["vetting"] = VettingConfig(**vetting | {"domains": tuple(vetting["domains"])})
+        values["tracing"] = TracingConfig(**values["tracing"])
         return cls(**values)
 
 
 def _at_least(name: str, value: float, minimum: float) -> None:
     if not (math.isfinite(value) and value >= minimum):
         msg = f"{name} is {value}, expected {minimum} or more"
+        raise ConfigError(msg)
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        msg = f"{name} is {value}, expected a share from 0 (off) to 1 (all)"
         raise ConfigError(msg)

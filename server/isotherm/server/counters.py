@@ -12,23 +12,22 @@ import mmap
 import os
 import tempfile
 import time
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isotherm.server import layout
 from isotherm.server.errors import LoadError
-from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
-
-Words = NDArray[np.int64]
+from isotherm.server.layout import ModelState, WorkerState
+from isotherm.server.model_counters import ModelCounters, Words
 
 # The RPCs that are counted by name; everything else is counted as this.
 OTHER_RPC: Final = "_OTHER"
-# From this many values on, one vectorised update is cheaper than a loop.
-VECTORISE_FROM: Final = 24
+# A version that nobody serves any more keeps its counts for so long, should it come back: every
+# worker has then seen that it is gone, and none goes on where another begins anew.
+KEPT_S: Final = 30.0
 
 
 class Block:
@@ -70,9 +69,15 @@ class Block:
     def pid(self, pid: int) -> None:
         self.words[layout.WORKER_PID] = pid
 
-    def beat(self) -> None:
-        """Say that the worker's loop is alive."""
+    def beat(self, lag_s: float = 0.0) -> None:
+        """Say that the worker's loop is alive, and how late its timers have lately been."""
+        self.words[layout.WORKER_LOOP_LAG_NS] = int(lag_s * 1e9)
         self.words[layout.WORKER_HEARTBEAT_NS] = time.monotonic_ns()
+
+    @property
+    def loop_lag_s(self) -> float:
+        """How late the timers of the worker's loop have lately been, in seconds."""
+        return int(self.words[layout.WORKER_LOOP_LAG_NS]) / 1e9
 
     def heartbeat_age_s(self) -> float:
         """Return the time since the last beat, in seconds; infinity before the first."""
@@ -82,8 +87,18 @@ class Block:
     def restart(self) -> None:
         """Begin a new process in this slot: counters go on, gauges start from zero."""
         self.state = WorkerState.STARTING
-        for model in self.models():
-            model.reset_gauges()
+        self._reset_gauges()
+
+    def end(self) -> None:
+        """Note that the process is gone; for who has seen it end."""
+        self.state = WorkerState.DOWN
+        self.pid = 0
+        self._reset_gauges()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the worker answers calls, also while it drains."""
+        return self.state in {WorkerState.SERVING, WorkerState.DRAINING}
 
     def rpc_counts(self) -> Words:
         """Return how many RPCs ended with each code, of shape (rpcs, codes)."""
@@ -95,31 +110,69 @@ class Block:
         return RpcRecorder(self)
 
     def open_model(self, name: str, version: int) -> ModelCounters:
-        """Return the counters of a model version: the old ones if it was here before."""
-        free = None
-        for model in self._slots():
-            if not model.used:
-                free = free or model
-                break
-            if (model.name, model.version) == (name, version):
+        """Return the counters of a model version: the old ones if it is still known here."""
+        taken = int(self.words[layout.WORKER_SLOTS])
+        free: int | None = None
+        for slot in range(taken):
+            model = self._slot(slot)
+            if not model.ordinal:
+                free = slot if free is None else free
+            elif (model.name, model.version) == (name, version):
                 return model
         if free is None:
-            msg = f"a server has room for {layout.MAX_MODELS} model versions, all are taken"
-            raise LoadError(msg)
-        free.take(name, version)
-        return free
+            if taken == layout.MAX_MODELS:
+                msg = f"a server has room for {layout.MAX_MODELS} model versions, all are taken"
+                raise LoadError(msg)
+            free = taken
+        model = self._slot(free)
+        model.take(name, version, int(self.words[layout.WORKER_TAKES]) + 1)
+        self.words[layout.WORKER_TAKES] += 1
+        self.words[layout.WORKER_SLOTS] = max(taken, free + 1)
+        return model
 
-    def models(self) -> Iterator[ModelCounters]:
-        """Yield the counters of every model version that was ever opened."""
-        for model in self._slots():
-            if not model.used:
-                return
-            yield model
+    def models(self) -> list[ModelCounters]:
+        """Return the counters of every model version, in the order they were opened."""
+        slots = map(self._slot, range(int(self.words[layout.WORKER_SLOTS])))
+        known = [(model.ordinal, model) for model in slots]
+        return [model for ordinal, model in sorted(known, key=itemgetter(0)) if ordinal]
 
-    def _slots(self) -> Iterator[ModelCounters]:
-        for slot in range(layout.MAX_MODELS):
-            start = self._models_start + slot * layout.MODEL_WORDS
-            yield ModelCounters(self.words[start : start + layout.MODEL_WORDS])
+    def release_models(self, blocks: Sequence[Block], kept_s: float = KEPT_S) -> None:
+        """Free the slots of versions that no worker has served for `kept_s`; `blocks` are all.
+
+        For this block's own worker.
+        """
+        for model in self.models():
+            if model.unknown_s > kept_s:
+                key = model.name, model.version
+                if not any(block.keeps(*key) for block in blocks):
+                    model.release()
+
+    def retire_unavailable(self, name: str, versions: Collection[int]) -> None:
+        """Know no more of a model's versions that could not be loaded, but for `versions`."""
+        for model in self.models():
+            gone = model.name == name and model.version not in versions
+            if gone and model.state is ModelState.UNAVAILABLE:
+                model.reset_gauges()
+
+    def keeps(self, name: str, version: int) -> bool:
+        """Whether what this worker has counted for a version is still to be shown.
+
+        So it is while the worker knows the version, or may find it again when it has started.
+        """
+        return any(
+            (model.name, model.version) == (name, version)
+            and (not self.serving or model.state is not ModelState.UNKNOWN)
+            for model in self.models()
+        )
+
+    def _reset_gauges(self) -> None:
+        self.words[layout.WORKER_LOOP_LAG_NS] = 0
+        for model in self.models():
+            model.reset_gauges()
+
+    def _slot(self, slot: int) -> ModelCounters:
+        start = self._models_start + slot * layout.MODEL_WORDS
+        return ModelCounters(self.words[start : start + layout.MODEL_WORDS])
 
 
 class RpcRecorder:
@@ -135,150 +188,3 @@ class RpcRecorder:
     def __call__(self, rpc: str, code: int) -> None:
         """Count one RPC that ended with `code`."""
         self._words[self._rows.get(rpc, self._other) + code] += 1
-
-
-class ModelCounters:
-    """The counters of one model version in one worker."""
-
-    def __init__(self, words: Words) -> None:
-        self.words = words
-        # An item of a memoryview costs a third of an array's.
-        self._fast = memoryview(words.data).cast("B").cast("q")
-
-    @property
-    def used(self) -> bool:
-        """Whether the slot belongs to a model version."""
-        return bool(self.words[layout.USED])
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._text(layout.NAME, 32)
-
-    @property
-    def version(self) -> int:
-        """The model's version."""
-        return int(self.words[layout.VERSION])
-
-    @property
-    def state(self) -> ModelState:
-        """The version's state in this worker."""
-        return ModelState(int(self.words[layout.MODEL_STATE]))
-
-    @state.setter
-    def state(self, state: ModelState) -> None:
-        self.words[layout.MODEL_STATE] = state
-
-    @property
-    def provider(self) -> str:
-        """The execution provider the version runs on; empty before it is loaded."""
-        return self._text(layout.PROVIDER, 8)
-
-    @property
-    def sha256(self) -> str:
-        """The first 12 hexadecimal digits of the file's SHA-256."""
-        return self._text(layout.SHA256, 8)
-
-    def take(self, name: str, version: int) -> None:
-        """Make the slot a model version's own."""
-        self._set_text(layout.NAME, 32, name)
-        self.words[layout.VERSION] = version
-        self.words[layout.USED] = 1
-
-    def loaded(self, *, provider: str, sha256: str, load_ns: int, queue_limit_rows: int) -> None:
-        """Note what was loaded, and how long it took."""
-        self._set_text(layout.PROVIDER, 8, provider)
-        self._set_text(layout.SHA256, 8, sha256[:12])
-        self.words[layout.LOAD_NS] = load_ns
-        self.words[layout.QUEUE_LIMIT_ROWS] = queue_limit_rows
-        self.state = ModelState.READY
-
-    def reset_gauges(self) -> None:
-        """Forget what only the previous process knew."""
-        for gauge in (layout.QUEUE_REQUESTS, layout.QUEUE_ROWS, layout.QUEUE_LIMIT_ROWS):
-            self.words[gauge] = 0
-        self.state = ModelState.UNKNOWN
-
-    def queue(self, requests: int, rows: int) -> None:
-        """Set the queue's gauges."""
-        self._fast[layout.QUEUE_REQUESTS] = requests
-        self._fast[layout.QUEUE_ROWS] = rows
-
-    def reject(self, reason: Rejection, code: int) -> None:
-        """Count a request that was not run."""
-        self._fast[layout.REJECTED + reason] += 1
-        self._fast[layout.REQUESTS + code] += 1
-
-    def fail(self, code: int, duration_ns: int) -> None:
-        """Count a request that failed in the model, or before it."""
-        self._fast[layout.REQUESTS + code] += 1
-        self._fast[layout.FAIL_NS] += duration_ns
-
-    def refuse(self, code: int) -> None:
-        """Count a request that was refused as wrong."""
-        self._fast[layout.REQUESTS + code] += 1
-
-    def closed_batch(self, reason: CloseReason) -> None:
-        """Count a batch by the reason it was closed."""
-        self._fast[layout.BATCHES + reason] += 1
-
-    def executed(self, rows: int) -> None:
-        """Count one execution of the model over `rows` rows."""
-        fast = self._fast
-        fast[layout.EXECUTIONS] += 1
-        fast[layout.ROWS] += rows
-        fast[layout.BATCH_HISTOGRAM + bisect_left(layout.BATCH_EDGES, rows)] += 1
-
-    def executed_in(self, rows: int, assemble_ns: int, run_ns: int, encode_ns: int) -> None:
-        """Add what one execution took."""
-        if rows <= layout.MAX_EXACT_BATCH_SIZE:
-            fast = self._fast
-            base = layout.EXACT_BATCHES + 4 * (rows - 1)
-            fast[base] += 1
-            fast[base + 1] += assemble_ns
-            fast[base + 2] += run_ns
-            fast[base + 3] += encode_ns
-
-    def answered(self, requests: int) -> None:
-        """Count requests that are answered with OK."""
-        self._fast[layout.REQUESTS] += requests
-        self._fast[layout.LAST_INFERENCE_MS] = time.time_ns() // 1_000_000
-
-    def answered_in(
-        self, queue_ns: Sequence[int], assemble_ns: int, run_ns: int, encode_ns: int
-    ) -> None:
-        """Add what the requests of one batch took, one entry of `queue_ns` each."""
-        requests = len(queue_ns)
-        batch_ns = assemble_ns + run_ns + encode_ns
-        self._observe_each(layout.phase_offset(Phase.QUEUE), queue_ns, 0)
-        self._observe_each(layout.DURATION, queue_ns, batch_ns)
-        # Every member of a batch waits for the whole batch, so phases add up to a request's total.
-        self._observe_same(layout.phase_offset(Phase.ASSEMBLE), assemble_ns, requests)
-        self._observe_same(layout.phase_offset(Phase.RUN), run_ns, requests)
-        self._observe_same(layout.phase_offset(Phase.ENCODE), encode_ns, requests)
-
-    def _observe_same(self, base: int, value_ns: int, times: int) -> None:
-        self._fast[base + bisect_left(layout.LATENCY_EDGES_NS, value_ns)] += times
-        self._fast[base + layout.LATENCY_BUCKETS] += value_ns * times
-
-    def _observe_each(self, base: int, values_ns: Sequence[int], plus_ns: int) -> None:
-        fast = self._fast
-        fast[base + layout.LATENCY_BUCKETS] += sum(values_ns) + plus_ns * len(values_ns)
-        if len(values_ns) < VECTORISE_FROM:
-            for value_ns in values_ns:
-                fast[base + bisect_left(layout.LATENCY_EDGES_NS, value_ns + plus_ns)] += 1
-            return
-        buckets = np.searchsorted(layout.LATENCY_EDGES_NS, np.array(values_ns) + plus_ns)
-        self.words[base : base + layout.LATENCY_BUCKETS] += np.bincount(
-            buckets, minlength=layout.LATENCY_BUCKETS
-        )
-
-    def _text(self, start: int, words: int) -> str:
-        return self.words[start : start + words].tobytes().rstrip(b"\0").decode(errors="replace")
-
-    def _set_text(self, start: int, words: int, text: str) -> None:
-        data = text.encode()
-        if len(data) > words * 8:
-            msg = f"'{text}' has {len(data)} bytes, at most {words * 8} are allowed"
-            raise ValueError(msg)
-        self.words[start : start + words] = np.frombuffer(data.ljust(words * 8, b"\0"), np.int64)

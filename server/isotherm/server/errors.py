@@ -3,6 +3,7 @@
 ServerError
 ├── RequestError            one call ends with an error
 │   ├── InvalidRequestError     the caller's mistake
+│   │   └── NonFiniteError         NaN or infinity in its numbers
 │   ├── NotFoundError           no such model or version
 │   ├── UnavailableError        not now: draining, or the model is not ready
 │   ├── OverloadedError         the queue is full
@@ -11,6 +12,7 @@ ServerError
 │   ├── QueueTimeoutError       the request's own time in the queue has passed
 │   ├── AbandonedError          the caller has gone
 │   ├── UnsupportedError        a part of the protocol that is not served
+│   ├── UnsuitedError           the model is of another kind than the call is for
 │   └── ExecutionError          the model failed on this request
 └── StartError              the server cannot start, or a model cannot be loaded
     ├── ConfigError             a setting contradicts another, or names nothing
@@ -21,6 +23,8 @@ ServerError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class ServerError(Exception):
@@ -33,6 +37,14 @@ class RequestError(ServerError):
 
 class InvalidRequestError(RequestError):
     """The request is wrong in itself: repeating it cannot help."""
+
+
+class NonFiniteError(InvalidRequestError):
+    """Its `rows`, an array (rows, features), hold NaN or infinity, and the model refuses them."""
+
+    def __init__(self, message: str, rows: Any) -> None:
+        super().__init__(message)
+        self.rows = rows
 
 
 class NotFoundError(RequestError):
@@ -69,6 +81,10 @@ class AbandonedError(RequestError):
 
 class UnsupportedError(RequestError):
     """A part of the protocol that this server does not offer."""
+
+
+class UnsuitedError(RequestError):
+    """The call is served, but not for a model of this kind."""
 
 
 class ExecutionError(RequestError):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotherm.server.errors import ExecutionError, RequestError
+from isotherm.server.layout import CloseReason
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +24,12 @@ Array = NDArray[Any]
 class Caller(Protocol):
     """Who waits for a job: gone, or waiting until a deadline (as time.time())."""
 
-    cancelled: bool
     deadline: float | None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it has gone."""
+        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -54,8 +59,12 @@ class Batch:
     started_ns: int
     outputs: Sequence[Array] = ()
     error: RequestError | None = None
+    # What ran; kept only where the runner has a `watch`.
+    inputs: Sequence[Array] = ()
     assemble_ns: int = 0
     run_ns: int = 0
+    # Why no more jobs are in it.
+    reason: CloseReason = CloseReason.IDLE
 
     def parts(self, size: int) -> list[Batch]:
         """Return the batch, which has run, in parts of at most so many jobs, each with its outputs.
@@ -104,6 +113,8 @@ class Runner:
     seconds: Callable[[int], float] | None = None
     # Buffers for a batch of so many rows, for the loop's own thread; None where there are none.
     bound: Callable[[int], BoundRun | None] | None = None
+    # Looks at the inputs and outputs of every batch that has run, on the loop's own thread.
+    watch: Callable[[Sequence[Array], Sequence[Array]], None] | None = None
 
 
 class Execution:
@@ -122,7 +133,7 @@ class Execution:
             self._run(batch, inline=inline)
         except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
             if len(batch.jobs) > 1:
-                alone = [Batch([job], job.rows, batch.started_ns) for job in batch.jobs]
+                alone = [replace(batch, jobs=[job], rows=job.rows) for job in batch.jobs]
                 return [result for one in alone for result in self(one)]
             _log.warning("a request failed in the model: %s", error)
             batch.error = ExecutionError(f"the model failed on this request: {error}")
@@ -134,7 +145,7 @@ class Execution:
             _fill(bound.inputs, batch.jobs)
             ready_ns = time.perf_counter_ns()
             bound.run()
-            batch.outputs = bound.outputs
+            batch.inputs, batch.outputs = bound.inputs, bound.outputs
             batch.assemble_ns = ready_ns - batch.started_ns
             batch.run_ns = time.perf_counter_ns() - ready_ns
             return
@@ -148,6 +159,8 @@ class Execution:
         if self._runner.batched:
             _check_rows(outputs, batch.rows)
         batch.outputs = outputs
+        if self._runner.watch is not None:
+            batch.inputs = assembled
         batch.assemble_ns = ready_ns - batch.started_ns
         batch.run_ns = time.perf_counter_ns() - ready_ns
 

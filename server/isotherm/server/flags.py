@@ -1,4 +1,4 @@
-"""The flags of `isotherm serve` that say who may call and how, and how much a caller gets."""
+"""The flags of `isotherm serve` about security: callers, what they get, files not trusted."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ MaxConnections = Annotated[
         envvar="ISOTHERM_MAX_CONNECTIONS",
     ),
 ]
+MaxConnectionAge = Annotated[
+    float,
+    typer.Option(
+        help="Seconds after which clients must connect anew; 0 never.",
+        envvar="ISOTHERM_MAX_CONNECTION_AGE",
+    ),
+]
 MaxConnectionIdle = Annotated[
     float,
     typer.Option(
@@ -84,4 +91,25 @@ KeepaliveTime = Annotated[
 KeepaliveTimeout = Annotated[
     float,
     typer.Option(help="Seconds that it then has to answer.", envvar="ISOTHERM_KEEPALIVE_TIMEOUT"),
+]
+VettingSeconds = Annotated[
+    float,
+    typer.Option(
+        help="Seconds of processor time to load a model and run it on zeros.",
+        envvar="ISOTHERM_VETTING_SECONDS",
+    ),
+]
+VettingMemoryMib = Annotated[
+    int,
+    typer.Option(
+        help="Memory that it may take for that, beside its files.",
+        envvar="ISOTHERM_VETTING_MEMORY_MIB",
+    ),
+]
+VettingDomain = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Operator domain to allow beside ONNX's: com.microsoft. May be repeated.",
+        envvar="ISOTHERM_VETTING_DOMAIN",
+    ),
 ]

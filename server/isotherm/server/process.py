@@ -21,7 +21,7 @@ def main() -> int:
     if start is None:
         return 1
     config = ServerConfig.from_json(start["config"])
-    vetter = Vetter(config.vetting)
+    vetter = Vetter(config.vetting, config.log_format)
     vetter.start()
     if config.transport != "aio":
         experiments.read_where_polled()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +71,11 @@ class Change:
     name: str
     entries: tuple[Entry, ...] = ()
     added: tuple[Model, ...] = ()
-    removed: tuple[Model, ...] = field(default=())
+    removed: tuple[Model, ...] = ()
+    # Entries that were loaded for this change, or could not be.
+    tried: tuple[Entry, ...] = ()
+    # Whether anything is another than before.
+    changed: bool = True
 
 
 class Repository:
@@ -136,6 +140,9 @@ class Repository:
             settings = model_config.read(folder, self._defaults)
         except LoadError as error:
             newest = max(folders)
+            known = self._entries.get(name, {}).get(newest)
+            if known is not None and known.reason == str(error) and not retry:
+                return Prepared(name, (known,))
             failed = Entry(name, newest, ModelState.UNAVAILABLE, str(error))
             return Prepared(name, (failed,))
         versions = {n: at for n, at in folders.items() if (at / settings.file_name).is_file()}
@@ -171,6 +178,8 @@ class Repository:
     def unload(self, name: str) -> Change:
         """Retire every version of a model. It stays known, as unloaded."""
         before = self._entries.get(name, {})
+        if all(entry.reason == UNLOADED for entry in before.values()):
+            return Change(name, tuple(before.values()), changed=False)
         entries = {
             version: Entry(name, version, ModelState.UNAVAILABLE, UNLOADED) for version in before
         }
@@ -248,13 +257,16 @@ class Repository:
         return entry
 
     def _change(self, name: str, before: Mapping[int, Entry], after: Mapping[int, Entry]) -> Change:
-        old = {entry.model for entry in before.values() if entry.model is not None}
+        known = list(before.values())
+        old = {entry.model for entry in known if entry.model is not None}
         new = {entry.model for entry in after.values() if entry.model is not None}
         return Change(
             name,
             entries=tuple(after.values()),
             added=tuple(model for model in new if model not in old),
             removed=tuple(model for model in old if model not in new),
+            tried=tuple(e for e in after.values() if e not in known and e.reason != UNLOADED),
+            changed=known != list(after.values()),
         )
 
 

@@ -7,9 +7,11 @@ from typing import Final
 
 INFERENCE: Final = "inference.GRPCInferenceService"
 PREFIX: Final = f"/{INFERENCE}/"
+FEEDBACK: Final = "isotherm.v1.Feedback"
+REPORT: Final = f"/{FEEDBACK}/Report"
 
 _REASONS = {
-    "TraceSetting": "the server does not trace",
+    "TraceSetting": "tracing is set when the server starts (--tracing-endpoint)",
 }
 _SHARED_MEMORY = "shared memory is not served: send tensors in the message"
 
@@ -48,6 +50,7 @@ CONTROL_RPCS: Final = frozenset(
 COUNTED_RPCS: Final = (
     *(PREFIX + name for name in SERVED_RPCS),
     *(PREFIX + name for name in UNSERVED_RPCS),
+    REPORT,
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",

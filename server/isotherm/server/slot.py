@@ -15,7 +15,7 @@ from isotherm.server import control
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line, Message
 from isotherm.server.counters import Block
-from isotherm.server.layout import WorkerState
+from isotherm.server.drift.ring import Ring
 
 _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
@@ -114,26 +114,33 @@ class WorkerSlot(Slot):
         blocks: Sequence[Block],
         address: str,
         private: str | None = None,
+        ring: Ring | None = None,
     ) -> None:
-        """`private` is where the worker listens for the gateway, if there is one."""
+        """`private` is where the worker listens for the gateway, if there is one.
+
+        Into `ring` it copies rows, if drift is watched.
+        """
         super().__init__(f"worker {number}", "isotherm.server.process")
         self.number = number
         self._config = config
         self._blocks = blocks
         self._address = address
         self._private = private
+        self._ring = ring
 
     def start(
         self, selector: selectors.BaseSelector, models: list[str] | None, log_level: str
     ) -> None:
         """Start the process; `models` are to be loaded, None means all."""
         fds = [block.fd for block in self._blocks]
+        drift = [self._ring.fd] if self._ring is not None else []
         self._blocks[self.number].pid = self.launch(
             selector,
-            fds,
+            [*fds, *drift],
             config=self._config.to_json(),
             slot=self.number,
             blocks=fds,
+            drift=drift,
             address=self._address,
             private=self._private,
             models=models,
@@ -143,7 +150,5 @@ class WorkerSlot(Slot):
     def reap(self) -> int:
         """Take leave of the process, and say in its block that it is down."""
         status = super().reap()
-        block = self._blocks[self.number]
-        block.state = WorkerState.DOWN
-        block.pid = 0
+        self._blocks[self.number].end()
         return status

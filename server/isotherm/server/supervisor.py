@@ -19,6 +19,7 @@ from isotherm.server import control, logs
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Message
 from isotherm.server.counters import Block
+from isotherm.server.drift.watch import Watch
 from isotherm.server.endpoint import open_endpoint
 from isotherm.server.errors import StartError
 from isotherm.server.front import Front
@@ -42,6 +43,7 @@ class Supervisor:
         """Reserve the ports; raise StartError when one cannot be had."""
         self._config = config
         self._blocks = [Block.create(COUNTED_RPCS) for _ in range(config.workers)]
+        self._watch = Watch(self._blocks, config.drift_window_s)
         self._cleanup = contextlib.ExitStack()
         self._front: Front | None = None
         try:
@@ -57,7 +59,7 @@ class Supervisor:
         self._served: Message | None = None
         self._announced = False
         # What callers have loaded and unloaded, for workers that are started again; None: all.
-        self._models = _models_at_start(config)
+        self._models = config.models_at_start
         self._changes: dict[str, _Change] = {}
         self._poll_at = time.monotonic() + config.poll_s
 
@@ -75,12 +77,13 @@ class Supervisor:
                 self._blocks,
                 self._address,
                 self._front.private(number) if self._front is not None else None,
+                self._watch.ring(number),
             )
             for number in range(config.workers)
         ]
         self._children: list[Slot] = [*self._slots, *([self._front] if self._front else [])]
         self._endpoint = open_endpoint(
-            config, self._blocks, lambda: [slot.restarts for slot in self._slots]
+            config, self._blocks, lambda: [slot.restarts for slot in self._slots], self._watch
         )
         self._cleanup.callback(self._endpoint.close)
 
@@ -90,6 +93,8 @@ class Supervisor:
         Raises StartError when a worker cannot start.
         """
         self._endpoint.start()
+        self._watch.start()
+        self._cleanup.callback(self._watch.close)
         with (
             self._cleanup,
             signals(self._on_signal) as wake,
@@ -292,9 +297,3 @@ class _Change:
     waiting: set[int]
     error: str = ""
     missing: bool = False
-
-
-def _models_at_start(config: ServerConfig) -> set[str] | None:
-    if config.model_control != "explicit" or "*" in config.load_models:
-        return None
-    return set(config.load_models)

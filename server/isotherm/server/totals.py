@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
-from isotherm.server import layout
-from isotherm.server.counters import Block, ModelCounters, Words
+from isotherm.server import exemplars, layout
+from isotherm.server.counters import Block
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection
+from isotherm.server.model_counters import ModelCounters, Words
+from isotherm.server.residuals import Residuals, ResidualTotals
 
 # CANCELLED, DEADLINE_EXCEEDED, INTERNAL: the request was accepted, and yet not answered.
 FAILURE_CODES: Final = (1, 4, 13)
@@ -39,17 +42,30 @@ class ModelTotals:
         self.load_ns = 0
         self.states: list[ModelState] = []
         self.last_inference_ms = 0
+        # At the worker where they are longest.
+        self.queue_oldest_age_s = 0.0
+        self.expected_wait_s = 0.0
+        self.residuals = ResidualTotals()
+        # Of the buckets of `duration`.
+        self.exemplars: exemplars.Exemplars = [None] * layout.LATENCY_BUCKETS
         self._sum: Words = np.zeros(layout.MODEL_WORDS, np.int64)
 
-    def add(self, model: ModelCounters) -> None:
-        """Add one worker's counters."""
-        words = model.words.copy()
+    def add(self, live: ModelCounters, words: Words) -> None:
+        """Add one worker's counters: `words` are a snapshot of them."""
+        model = ModelCounters(words)
         self._sum += words
-        self.states.append(ModelState(int(words[layout.MODEL_STATE])))
+        self.residuals.add(Residuals(words))
+        self.exemplars = exemplars.latest(self.exemplars, exemplars.read(live.words))
+        self.states.append(model.state)
         self.provider = model.provider or self.provider
         self.sha256 = model.sha256 or self.sha256
         self.load_ns = max(self.load_ns, int(words[layout.LOAD_NS]))
         self.last_inference_ms = max(self.last_inference_ms, int(words[layout.LAST_INFERENCE_MS]))
+        oldest_ns = int(words[layout.QUEUE_OLDEST_NS])
+        if oldest_ns:
+            age_s = (time.perf_counter_ns() - oldest_ns) / 1e9
+            self.queue_oldest_age_s = max(self.queue_oldest_age_s, age_s)
+        self.expected_wait_s = max(self.expected_wait_s, int(words[layout.QUEUE_WAIT_NS]) / 1e9)
 
     @property
     def state(self) -> ModelState:
@@ -108,6 +124,11 @@ class ModelTotals:
         return int(self._sum[layout.QUEUE_LIMIT_ROWS])
 
     @property
+    def loads(self) -> tuple[int, int]:
+        """Loads that worked, and loads that did not, each worker's own."""
+        return int(self._sum[layout.LOADS]), int(self._sum[layout.LOADS + 1])
+
+    @property
     def failed(self) -> int:
         """Requests that failed in the model or were dropped from the queue."""
         requests = self.requests
@@ -142,10 +163,23 @@ class ModelTotals:
 
 
 def total(blocks: Sequence[Block]) -> list[ModelTotals]:
-    """Sum the blocks, one entry a model version, in the order they were first opened."""
+    """Sum the blocks, one entry a model version, in the order they were first opened.
+
+    A version that every worker has unloaded is left out, all at once: sums never become less. What
+    a dead worker has counted stays in them until the worker serves again, and then as long as
+    another one serves the version.
+    """
     totals: dict[tuple[str, int], ModelTotals] = {}
+    kept: set[tuple[str, int]] = set()
     for block in blocks:
+        serving = block.serving
         for model in block.models():
-            key = model.name, model.version
-            totals.setdefault(key, ModelTotals(*key)).add(model)
-    return list(totals.values())
+            words = model.snapshot()
+            if words is None:
+                continue
+            found = ModelCounters(words)
+            key = found.name, found.version
+            totals.setdefault(key, ModelTotals(*key)).add(model, words)
+            if not serving or found.state is not ModelState.UNKNOWN:
+                kept.add(key)
+    return [model for key, model in totals.items() if key in kept]

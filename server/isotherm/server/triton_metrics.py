@@ -11,6 +11,8 @@ from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
+from isotherm.server.families import triton
+from isotherm.server.families.family import Untyped
 from isotherm.server.layout import Phase, Rejection
 from isotherm.server.totals import ModelTotals
 
@@ -19,12 +21,12 @@ _INTERNAL: Final = 13
 
 def families(models: Sequence[ModelTotals]) -> Iterator[Metric]:
     """Yield Triton's families of one scrape."""
-    for name, text, value in _FAMILIES:
-        family = Metric(f"nv_inference_{name}", text, "unknown")
+    for family, value in _VALUES:
+        metric = family.collect()
         for model in models:
-            family.add_sample(family.name, _labels(model), value(model))
-        yield family
-    failure = Metric("nv_inference_request_failure", "Requests that failed.", "unknown")
+            metric.add_sample(family.name, _labels(model), value(model))
+        yield metric
+    failure = triton.FAILURE.collect()
     for model in models:
         for reason, count in _failures(model).items():
             failure.add_sample(failure.name, _labels(model) | {"reason": reason}, count)
@@ -35,20 +37,16 @@ def _us(phase: Phase) -> Callable[[ModelTotals], float]:
     return lambda model: model.phase(phase).sum_ns // 1000
 
 
-_FAMILIES: Final[Sequence[tuple[str, str, Callable[[ModelTotals], float]]]] = (
-    ("request_success", "Requests answered with OK.", lambda model: model.requests[0]),
-    ("count", "Rows that the model has run.", lambda model: model.rows),
-    ("exec_count", "Calls of the runtime.", lambda model: model.executions),
-    (
-        "request_duration_us",
-        "Time in the server of requests answered with OK.",
-        lambda model: model.duration.sum_ns // 1000,
-    ),
-    ("queue_duration_us", "Their time in the queue.", _us(Phase.QUEUE)),
-    ("compute_input_duration_us", "Their time in assembly.", _us(Phase.ASSEMBLE)),
-    ("compute_infer_duration_us", "Their time in the model.", _us(Phase.RUN)),
-    ("compute_output_duration_us", "Their time until they were written.", _us(Phase.ENCODE)),
-    ("pending_request_count", "Requests that wait.", lambda model: model.queue_requests),
+_VALUES: Final[Sequence[tuple[Untyped, Callable[[ModelTotals], float]]]] = (
+    (triton.SUCCESS, lambda model: model.requests[0]),
+    (triton.ROWS, lambda model: model.rows),
+    (triton.EXECUTIONS, lambda model: model.executions),
+    (triton.DURATION, lambda model: model.duration.sum_ns // 1000),
+    (triton.QUEUE, _us(Phase.QUEUE)),
+    (triton.INPUT, _us(Phase.ASSEMBLE)),
+    (triton.INFER, _us(Phase.RUN)),
+    (triton.OUTPUT, _us(Phase.ENCODE)),
+    (triton.PENDING, lambda model: model.queue_requests),
 )
 
 

@@ -14,18 +14,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from isotherm.server import control, logs, protection
+from isotherm.server import control, loads, logs, protection
 from isotherm.server.access_log import AccessLog
 from isotherm.server.changes import Changes
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line, Message
 from isotherm.server.counters import Block
+from isotherm.server.drift.tap import Taps
 from isotherm.server.errors import LoadError, NotFoundError, ServerError, StartError
-from isotherm.server.layout import ModelState, WorkerState
+from isotherm.server.heartbeat import Heartbeat
+from isotherm.server.layout import WorkerState
 from isotherm.server.loader import Loader
 from isotherm.server.model_config import ModelSettings
 from isotherm.server.repository import UNLOADED, Change, Entry, Repository
 from isotherm.server.rpcs import COUNTED_RPCS
+from isotherm.server.service.feedback import FeedbackService
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.service.log_settings import LogSettingsService
@@ -34,14 +37,16 @@ from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.streaming import StreamingService
+from isotherm.server.service.traces import open_traces
 from isotherm.server.transport.choose import choose_transport
 from isotherm.server.vetting.vetter import Vetter
 
 _log = logging.getLogger(__name__)
 
-HEARTBEAT_S: Final = 0.5
 _HOLD_WITHIN_S: Final = 0.5
 _LEAST_GRACE_S: Final = 1.0
+# A receiver of spans that does not answer by then is not there.
+_LAST_SPANS_S: Final = 5.0
 
 
 class Worker:
@@ -55,9 +60,11 @@ class Worker:
         line: Line,
         names: list[str] | None = None,
         vetter: Vetter | None = None,
+        taps: Taps | None = None,
     ) -> None:
         """Load the models named, or all; raise StartError when the server cannot serve them."""
         self._config = config
+        self._blocks = blocks
         self._block = blocks[slot]
         self._line = line
         self._draining = False
@@ -70,6 +77,7 @@ class Worker:
         # First, since models may take minutes to load.
         self._access = protection.access(config.security)
         transport_config = protection.transport_config(config)
+        self._traces = open_traces(config.tracing, slot)
         self._repository = Repository(config.repository, ModelSettings.of(config))
         loader = Loader(config, vetter)
         try:
@@ -84,6 +92,8 @@ class Worker:
             self._transport,
             self._block,
             AccessLog(config.access_log) if config.access_log else None,
+            taps=taps,
+            traces=self._traces,
         )
         self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)
@@ -105,11 +115,13 @@ class Worker:
             LogSettingsService(self._set_log_level if self._config.log_control else None),
             self._health,
             ReflectionService(),
+            FeedbackService(self._repository, self._block),
+            self._traces,
         )
         guarded = self._access.guard(table, public=self._health.public_methods())
         port = self._transport.listen(address, guarded, private)
         self._block.state = WorkerState.SERVING
-        self._beat()
+        Heartbeat(self._transport, self._block, self._on_beat).start()
         return port
 
     def obey(self, message: Message) -> None:
@@ -140,6 +152,8 @@ class Worker:
         self._transport.run()
         self._changes.close()
         self._inference.close()
+        if self._traces is not None:
+            self._traces.close(min(self._left_s(), _LAST_SPANS_S))
         self._block.state = WorkerState.DOWN
 
     def drain_soon(self, *, hold: bool | None = None) -> None:
@@ -175,16 +189,19 @@ class Worker:
             return
         self._streaming.close()
         self._health.close()
+        self._transport.stop(self._left_s())
+
+    def _left_s(self) -> float:
         # One grace for the gateway's requests and for ours: who stops us has counted with one.
         left_s = self._stop_at + self._config.grace_s - time.monotonic()
-        self._transport.stop(max(left_s, min(_LEAST_GRACE_S, self._config.grace_s)))
+        return max(left_s, min(_LEAST_GRACE_S, self._config.grace_s))
 
-    def _beat(self) -> None:
-        self._block.beat()
+    def _on_beat(self) -> None:
+        self._inference.show_waiting()
+        self._block.release_models(self._blocks)
         if not self._draining:
             # Ready means all workers, and the others' states change without a message to us.
             self._health.set("", serving=self._models.ready)
-        self._transport.call_later(HEARTBEAT_S, self._beat)
 
     def _ask_all(self, action: str, name: str, done: Callable[[ServerError | None], None]) -> None:
         number = next(self._ask_ids)
@@ -219,9 +236,10 @@ class Worker:
 
     def _apply(self, change: Change) -> None:
         self._inference.apply(change)
-        for entry in change.entries:
-            if entry.model in change.added or entry.reason:
-                self._note(entry)
+        for entry in change.tried:
+            loads.note(self._block, entry)
+        versions = {entry.version for entry in change.entries if entry.reason != UNLOADED}
+        self._block.retire_unavailable(change.name, versions)
         serving = any(entry.model is not None for entry in change.entries)
         self._health.set(change.name, serving=serving and not self._draining)
 
@@ -229,37 +247,12 @@ class Worker:
         entries: dict[str, list[Entry]] = {}
         for entry in self._repository.load(loader, names):
             entries.setdefault(entry.name, []).append(entry)
-            self._note(entry)
+            loads.note(self._block, entry)
         reasons = [e.reason for versions in entries.values() for e in versions if e.reason]
         if reasons and self._config.exit_on_error:
             msg = f"{'; '.join(reasons)} (--no-exit-on-error serves the other models)"
             raise LoadError(msg)
         return entries
-
-    def _note(self, entry: Entry) -> None:
-        model = entry.model
-        if entry.reason == UNLOADED:
-            return
-        if entry.reason:
-            goes_on = ", what was loaded before goes on serving" if model is not None else ""
-            _log.error(
-                "model %s version %d: %s%s", entry.name, entry.version, entry.reason, goes_on
-            )
-        if model is None:
-            counters = self._block.open_model(entry.name, entry.version)
-            counters.state = ModelState.UNAVAILABLE
-            return
-        golden_rows = model.contract.golden.rows if model.contract else 0
-        _log.info(
-            "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, a batch "
-            "of 64 rows takes about %.0f us",
-            model.name,
-            model.version,
-            model.provider,
-            model.load_ns / 1e6,
-            golden_rows,
-            (model.cost.base_s + 64 * model.cost.row_s) * 1e6,
-        )
 
 
 def run(
@@ -267,11 +260,12 @@ def run(
 ) -> int:
     """Be the worker that the supervisor's first message describes; return the exit status."""
     slot = int(start["slot"])
-    logs.configure(start["log_level"], process=f"worker-{slot}")
+    logs.configure(start["log_level"], process=f"worker-{slot}", form=config.log_format)
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
     blocks[slot].restart()
     try:
-        worker = Worker(config, slot, blocks, line, start["models"], vetter)
+        taps = Taps.inherited(start["drift"])
+        worker = Worker(config, slot, blocks, line, start["models"], vetter, taps)
         port = worker.listen(start["address"], start["private"])
     except StartError as error:
         line.send(control.FAILED, reason=str(error))

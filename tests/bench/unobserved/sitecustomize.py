@@ -5,7 +5,7 @@ There is no such setting, since nobody should want it; here it shows what the co
 
 from __future__ import annotations
 
-from isotherm.server import counters
+from isotherm.server import counters, model_counters
 
 
 def _nothing(*_values: object) -> None:
@@ -14,8 +14,8 @@ def _nothing(*_values: object) -> None:
 
 for _owner, *_names in (
     (counters.RpcRecorder, "__call__"),
-    (counters.ModelCounters, "queue", "closed_batch"),
-    (counters.ModelCounters, "executed", "executed_in", "answered", "answered_in"),
+    (model_counters.ModelCounters, "queue", "closed_batch"),
+    (model_counters.ModelCounters, "executed", "executed_in", "answered", "answered_in"),
 ):
     for _name in _names:
         setattr(_owner, _name, _nothing)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import ROOT
+from tests.support.environments import ROOT, node_modules
 from tests.support.server import Server
 
-PACKAGES = ("@grpc/grpc-js@1.14.0", "@grpc/proto-loader@0.8.0")
 SCRIPT = """
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -40,25 +39,8 @@ client.ModelInfer(request, (error, answer) => {
 """
 
 
-@pytest.fixture(name="node_modules", scope="module")
-def _node_modules() -> Path:
-    """The two packages, installed once beside the other test environments."""
-    folder = ROOT / "build" / "environments" / "javascript"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / "@grpc" / "proto-loader").exists():
-        subprocess.run(
-            ["npm", "install", "--no-save", "--silent", *PACKAGES],
-            cwd=folder,
-            check=True,
-            timeout=300,
-        )
-    return folder / "node_modules"
-
-
 @pytest.mark.slow
-def test_javascript_calls_the_server_with_the_public_file(
-    server: Server, node_modules: Path, tmp_path: Path
-) -> None:
+def test_javascript_calls_the_server_with_the_public_file(server: Server, tmp_path: Path) -> None:
     """Typed in, raw out, and a status code that says what was wrong."""
     node = shutil.which("node")
     assert node is not None
@@ -68,7 +50,7 @@ def test_javascript_calls_the_server_with_the_public_file(
 
     result = subprocess.run(
         [node, script, server.address, proto],
-        env=os.environ | {"NODE_PATH": str(node_modules)},
+        env=os.environ | {"NODE_PATH": str(node_modules())},
         capture_output=True,
         text=True,
         check=False,

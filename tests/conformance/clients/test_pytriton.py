@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import triton
 from tests.support.environments import environment, run
 from tests.support.server import Server
 
@@ -34,7 +35,7 @@ print("all answered")
 @pytest.mark.slow
 def test_pytriton_s_client_is_answered(server: Server) -> None:
     """It asks for readiness and the configuration first, then for batches and samples."""
-    python = environment("pytriton", "nvidia-pytriton==0.7.0", "numpy<2", "setuptools<81")
+    python = environment(triton.ENVIRONMENT, *triton.REQUIREMENTS)
 
     output = run(python, "-c", SCRIPT, server.address)
 

@@ -13,6 +13,7 @@ import pytest
 
 from isotherm.client import Client
 from isotherm.v1 import contract as contracts
+from isotherm.v1 import feedback_pb2
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.contract_pb2 import Contract, Feature, Interval, Target, Tensors
 from isotherm.v1.tensors import DTYPES, decode_raw, encode_raw
@@ -83,6 +84,9 @@ class LinearServer:
     # Names of the methods that were called.
     calls: list[str] = field(default_factory=list)
     requests: list[pb.ModelInferRequest] = field(default_factory=list)
+    reports: list[feedback_pb2.ReportRequest] = field(default_factory=list)
+    # Called after each report that was taken.
+    reported: Callable[[], object] = lambda: None
     change: Callable[[pb.ModelInferResponse], object] = lambda _: None
     health: dict[str, int] = field(default_factory=lambda: {"": 1, "line": 1, "plane": 2})
     address: str = ""
@@ -182,6 +186,20 @@ class LinearServer:
         self.change(answer)
         return answer
 
+    def report(self, request, context):
+        """Take all rows of the only target, or fail as told."""
+        self.calls.append("Report")
+        if "Report" in self.absent:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        if self.failures:
+            context.abort(self.failures.pop(0), "as told")
+        model = self.model(request.model_name, request.model_version, context)
+        self.reports.append(request)
+        self.reported()
+        return feedback_pb2.ReportResponse(
+            rows=len(request.prediction), model_version=model.version
+        )
+
     def check(self, service: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer a health check; both messages are bytes here."""
         # Field 1, a string of fewer than 16384 bytes.
@@ -217,6 +235,16 @@ def _server() -> Iterator[LinearServer]:
         (
             grpc.method_handlers_generic_handler(
                 "inference.GRPCInferenceService", {name: state.handle(name) for name in METHODS}
+            ),
+            grpc.method_handlers_generic_handler(
+                "isotherm.v1.Feedback",
+                {
+                    "Report": grpc.unary_unary_rpc_method_handler(
+                        state.report,
+                        request_deserializer=feedback_pb2.ReportRequest.FromString,
+                        response_serializer=feedback_pb2.ReportResponse.SerializeToString,
+                    )
+                },
             ),
             grpc.method_handlers_generic_handler(
                 "grpc.health.v1.Health",

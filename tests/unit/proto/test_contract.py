@@ -157,6 +157,9 @@ _CONTRADICTIONS: dict[str, Callable[[Contract], object]] = {
     "target 'y' appears twice": lambda c: c.targets.add(name="y"),
     "feature 'a' has 3 decile edges for 1 counts": lambda c: c.features[0].deciles.counts.pop(),
     "target 'y' has 3 decile edges for 3 counts": lambda c: c.targets[0].deciles.counts.append(1),
+    "the predictions of target 'y' has 0 decile edges for 1 counts": lambda c: c.targets[
+        0
+    ].predictions.deciles.counts.append(1),
     "the decile edges of feature 'a' do not rise": lambda c: c.features[
         0
     ].deciles.edges.__setitem__(1, 0.0),

@@ -10,8 +10,8 @@ from typing import Any
 
 import onnx
 
-from isotherm.server.counters import ModelCounters
 from isotherm.server.loader import Model
+from isotherm.server.model_counters import ModelCounters
 from isotherm.server.placement import CPU, Cost
 from isotherm.server.session import Session
 from isotherm.server.transport.call import Metadata, StatusCode

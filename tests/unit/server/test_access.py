@@ -54,6 +54,24 @@ def guarded(folder: Path, *names: str) -> Methods:
     return access.guard(TABLE, public={HEALTH: PUBLIC})
 
 
+def test_a_gate_behind_the_gate_is_asked_when_the_first_has_opened(tmp_path: Path):
+    """With the same metadata; nobody asks it for a caller without a token."""
+    asked: list[Metadata] = []
+
+    def choose(metadata: Metadata) -> Unary:
+        asked.append(metadata)
+        return METHOD
+
+    access = Access(auth=tokens(tmp_path, "auth"), control=tokens(tmp_path, "control"))
+    table = access.guard({INFER: Gate(choose), LOAD: Gate(choose)}, public={})
+
+    assert outcome(table, INFER, bearer("")) == "UNAUTHENTICATED"
+    assert asked == []
+    assert outcome(table, INFER, bearer("auth")) == OPEN
+    assert outcome(table, LOAD, bearer("control")) == OPEN
+    assert asked == [bearer("auth"), bearer("control")]
+
+
 def test_without_files_there_is_no_gate(tmp_path: Path):
     """Nor any cost: the transport gets the very methods."""
     assert guarded(tmp_path) == TABLE

@@ -69,6 +69,26 @@ def test_a_callers_id_cannot_forge_a_line(lines) -> None:
     assert len(line) < 300
 
 
+class FollowedCall(FakeCall):
+    """A call that has a trace."""
+
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_a_request_that_is_traced_names_its_trace(lines) -> None:
+    """The others have no such field."""
+    both = batch("a", "b")
+    both.jobs[1].caller = FollowedCall()
+    AccessLog(1).answered("m", 1, both, 0)
+    AccessLog(1).failed("m", 1, "INTERNAL", "broken", 1_000, FollowedCall.trace_id)
+
+    assert [line.rpartition(" ")[2] for line in lines.messages] == [
+        "batch_rows=2",
+        f"trace_id={FollowedCall.trace_id}",
+        f"trace_id={FollowedCall.trace_id}",
+    ]
+
+
 def test_failures_are_listed_up_to_a_number_a_second(lines, monkeypatch) -> None:
     """What was left out is counted when the second is over."""
     clock = SimpleNamespace(now=5.0)

@@ -58,6 +58,7 @@ class Queue:
         self.answers: dict[Job, list[list[float]]] = {}
         self.batches: list[int] = []
         self.noted: list[tuple[int, int]] = []
+        self.closed_batches: list[tuple[int, int, CloseReason]] = []
         self.refusals: dict[Job, RequestError] = {}
         self.unwritable = False
         self._run = run
@@ -92,6 +93,11 @@ class Queue:
     def answered(self, batch: Batch, encode_ns: int) -> None:
         assert encode_ns >= 0
         self.noted.append((len(batch.jobs), batch.rows))
+
+    def closed(self, batch: Batch) -> None:
+        # Nobody is still waiting.
+        assert all(job in self.answers or job in self.refusals for job in batch.jobs)
+        self.closed_batches.append((len(batch.jobs), batch.rows, batch.reason))
 
     def submit(self, *values: float, **changes: Any) -> Job:
         job = make_job(*values, **changes)
@@ -399,6 +405,23 @@ class Blocked(Queue):
         self.batcher.close()
 
 
+def test_the_metrics_say_how_long_jobs_wait_and_would_wait():
+    """By the clock and by the runs so far; nothing of an idle queue."""
+    queue = Blocked()
+    queue.submit(0, 0, 0)
+    queue.loop.run_deferred()
+    queue.submit(1, 2, waited_s=4)
+    queue.batcher.show_waiting()
+    age_s, wait_s = queue.totals.queue_oldest_age_s, queue.totals.expected_wait_s
+    queue.end()
+    queue.batcher.show_waiting()
+
+    assert 4 <= age_s < 60
+    # Three seconds of the run under way, two of the rows that wait.
+    assert 4.9 < wait_s <= 5
+    assert (queue.totals.queue_oldest_age_s, queue.totals.expected_wait_s) == (0, 0)
+
+
 def test_a_job_whose_answer_would_come_too_late_is_refused_at_once():
     """It would take a place in the queue from others, in vain."""
     queue = Blocked()
@@ -649,6 +672,7 @@ def test_the_callers_of_a_long_batch_are_answered_in_parts():
     assert queue.answers == {job: [[2 * number]] for number, job in enumerate(jobs)}
     assert (queue.totals.executions, queue.totals.requests[0]) == (1, 20)
     assert queue.noted == [(8, 20), (8, 20), (4, 20)]
+    assert queue.closed_batches == [(20, 20, CloseReason.IDLE)]
 
 
 def test_the_next_long_batch_runs_while_the_last_is_answered():

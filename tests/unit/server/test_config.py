@@ -13,6 +13,7 @@ from isotherm.server.config import (
     LimitsConfig,
     SecurityConfig,
     ServerConfig,
+    TracingConfig,
     VettingConfig,
 )
 from isotherm.server.errors import ConfigError
@@ -70,6 +71,7 @@ def test_settings_are_frozen():
         ({"drain_delay_s": -0.1}, "drain_delay_s is -0.1, expected 0 or more"),
         ({"grace_s": -1}, "grace_s is -1, expected 0 or more"),
         ({"max_connection_age_s": -1}, "max_connection_age_s is -1, expected 0 or more"),
+        ({"feedback_window_s": 0}, "feedback_window_s is 0, expected 1 or more"),
         ({"grpc_port": -1}, r"grpc_port is -1, expected 0 \(any free port\) to 65535"),
         ({"metrics_port": 65536}, r"metrics_port is 65536, expected 0 \(any free port\) to 65535"),
         (
@@ -168,3 +170,40 @@ def test_vetting_that_could_not_work_is_refused(settings: dict[str, Any], messag
     """By the setting's name."""
     with pytest.raises(ConfigError, match=message):
         VettingConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("https://collector:4318/", "https://collector:4318/v1/traces"),
+        ("https://vendor.example/otlp/v1/traces", "https://vendor.example/otlp/v1/traces"),
+    ],
+)
+def test_spans_go_to_the_path_of_the_protocol_unless_there_is_one(endpoint: str, url: str):
+    """Collectors listen there; a vendor may not."""
+    assert TracingConfig(endpoint=endpoint).url == url
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"share": -0.1}, "tracing_share is -0.1, expected a share"),
+        ({"share": 1.1}, "tracing_share is 1.1, expected a share"),
+        ({"endpoint": "collector:4318"}, "expected http://HOST:4318"),
+        ({"endpoint": "http:///v1/traces"}, "expected http://HOST:4318"),
+        ({"endpoint": "http://a:b@collector"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_tracing_that_could_not_work_is_refused(settings: dict[str, Any], message: str):
+    """With what was expected."""
+    with pytest.raises(ConfigError, match=message):
+        TracingConfig(**settings)
+
+
+def test_tracing_and_the_logs_format_survive_json():
+    """A worker gets exactly what the supervisor was told."""
+    tracing = TracingConfig(endpoint="http://collector:4318", share=0.5)
+    config = ServerConfig(repository=Path("models"), tracing=tracing, log_format="json")
+
+    assert ServerConfig.from_json(config.to_json()) == config

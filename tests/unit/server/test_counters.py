@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.server import counters, layout
-from isotherm.server.counters import OTHER_RPC, VECTORISE_FROM, Block
+from isotherm.server.counters import OTHER_RPC, Block
 from isotherm.server.errors import LoadError
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
+from isotherm.server.model_counters import VECTORISE_FROM
 from isotherm.server.totals import Latency, ModelTotals, total
 from tests.unit.server.fakes import executed, succeeded
 
@@ -102,6 +104,121 @@ def test_versions_and_names_have_counters_of_their_own():
 
     assert [(m.name, m.version) for m in block.models()] == [("a", 1), ("b", 1), ("a", 2)]
     assert [model.rows for model in total([block])] == [1, 1, 2]
+
+
+def test_a_slot_is_another_version_s_once_nobody_serves_the_first():
+    """A year of swaps fits, and the new version begins at nothing."""
+    blocks = [Block.create(RPCS), Block.create(RPCS)]
+    for block in blocks:
+        block.state = WorkerState.SERVING
+    for version in range(3 * layout.MAX_MODELS):
+        for block in blocks:
+            model = block.open_model("m", version)
+            assert model.snapshot() is not None
+            assert totals_of(block).rows == 0
+            executed(model, 4, 1, 1, 1)
+        for block in blocks:
+            block.open_model("m", version).reset_gauges()
+        for block in blocks:
+            block.release_models(blocks, kept_s=0)
+
+    assert [block.models() for block in blocks] == [[], []]
+    assert blocks[0].words[layout.WORKER_SLOTS] == 1
+
+
+def test_a_slot_is_kept_while_any_worker_serves_its_version():
+    """Or may still, being started: a sum must not become less."""
+    first, second = blocks = [Block.create(RPCS), Block.create(RPCS)]
+    for block in blocks:
+        block.state = WorkerState.SERVING
+        block.open_model("m", 1)
+    first.open_model("m", 1).reset_gauges()
+    first.release_models(blocks, kept_s=0)
+    while_served = len(first.models())
+    second.restart()
+    first.release_models(blocks, kept_s=0)
+    while_starting = len(first.models())
+    second.state = WorkerState.SERVING
+    first.release_models(blocks)
+    at_once = len(first.models())
+    first.release_models(blocks, kept_s=0)
+
+    assert (while_served, while_starting, at_once) == (1, 1, 1)
+    assert first.models() == []
+    assert len(second.models()) == 1
+
+
+def test_a_version_that_comes_back_soon_goes_on_counting():
+    """Its slot is not yet anybody else's."""
+    block = Block.create(RPCS)
+    block.state = WorkerState.SERVING
+    executed(block.open_model("m", 1), 4, 1, 1, 1)
+    block.open_model("m", 1).reset_gauges()
+    block.release_models([block])
+    again = block.open_model("m", 1)
+    again.loaded(provider="cpu", sha256="ab" * 32, load_ns=5, queue_limit_rows=100)
+    block.release_models([block], kept_s=0)
+
+    assert totals_of(block).rows == 4
+
+
+def test_a_free_slot_has_no_snapshot():
+    """Who reads while a version goes gets nothing, rather than another one's numbers."""
+    block = Block.create(RPCS)
+    model = block.open_model("m", 1)
+    before = model.snapshot()
+    model.release()
+
+    assert before is not None
+    assert model.snapshot() is None
+
+
+def test_versions_that_could_not_be_loaded_are_forgotten_with_their_files():
+    """But not those that are still wanted, nor another model's."""
+    block = Block.create(RPCS)
+    for name, version in (("m", 1), ("m", 2), ("n", 1)):
+        block.open_model(name, version).state = ModelState.UNAVAILABLE
+    block.open_model("m", 3).state = ModelState.READY
+    block.retire_unavailable("m", {2})
+    unknown = [(m.name, m.version) for m in block.models() if m.state is ModelState.UNKNOWN]
+
+    assert unknown == [("m", 1)]
+
+
+def test_loads_are_counted_by_result():
+    """Over all workers."""
+    blocks = [Block.create(RPCS), Block.create(RPCS)]
+    for block in blocks:
+        block.open_model("m", 1).load_ended(failed=False)
+    blocks[1].open_model("m", 1).load_ended(failed=True)
+    (totals,) = total(blocks)
+
+    assert totals.loads == (2, 1)
+
+
+def test_an_empty_queue_has_no_oldest_request():
+    """Whatever was said of it before."""
+    block = Block.create(RPCS)
+    model = block.open_model("m", 1)
+    model.queue(1, 1)
+    model.waited(time.perf_counter_ns() - 2 * 10**9)
+    waiting = totals_of(block).queue_oldest_age_s
+    model.queue(0, 0)
+
+    assert 2 <= waiting < 60
+    assert totals_of(block).queue_oldest_age_s == 0
+
+
+def test_the_lag_of_the_loop_is_remembered_until_the_process_ends():
+    """In seconds."""
+    block = Block.create(RPCS)
+    block.beat(0.25)
+    lag_s = block.loop_lag_s
+    block.end()
+
+    assert lag_s == 0.25
+    assert block.loop_lag_s == 0
+    assert (block.state, block.pid) == (WorkerState.DOWN, 0)
 
 
 def test_there_is_room_for_512_model_versions():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from isotherm.server.endpoint import Endpoint, check_page, metrics_page
+from isotherm.server.endpoint import Endpoint, check_page, html_page, metrics_page
 from isotherm.server.errors import PortError
 
 Answer = tuple[int, str, str]
@@ -38,6 +38,7 @@ def _endpoint(condition: Condition) -> Iterator[Endpoint]:
     pages = {
         "/metrics": metrics_page(registry),
         "/healthz": check_page(lambda: condition.holds, "live", "stuck"),
+        "/": html_page(lambda: "<!DOCTYPE html>"),
     }
     endpoint = Endpoint("127.0.0.1", 0, pages)
     endpoint.start()
@@ -91,13 +92,13 @@ def test_a_check_follows_its_condition(endpoint: Endpoint, condition: Condition)
     assert bad == (503, "text/plain; charset=utf-8", "stuck\n")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/nothing", "/../etc/passwd"])
+@pytest.mark.parametrize("path", ["/status", "/metrics/", "/nothing", "/../etc/passwd"])
 def test_an_unknown_page_says_which_there_are(endpoint: Endpoint, path: str):
     """And never what was asked."""
     assert get(endpoint, path) == (
         404,
         "text/plain; charset=utf-8",
-        "try /metrics, /healthz\n",
+        "try /metrics, /healthz, /\n",
     )
 
 
@@ -138,3 +139,19 @@ def test_closing_lets_the_port_go(condition: Condition):
     third.close()
 
     assert first.port == second.port == third.port
+
+
+def test_the_page_for_people_may_load_and_run_nothing(endpoint: Endpoint):
+    """Its policy says so to the browser, and nothing keeps an old page."""
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+
+    assert (response.status, body) == (HTTPStatus.OK, b"<!DOCTYPE html>")
+    assert response.getheader("Content-Type") == "text/html; charset=utf-8"
+    assert "default-src 'none'; style-src 'sha256-" in response.headers["Content-Security-Policy"]
+    assert "unsafe" not in response.headers["Content-Security-Policy"]
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"

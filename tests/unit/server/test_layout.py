@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from isotherm.server import layout
-from isotherm.server.layout import CloseReason, Phase, Rejection
+from isotherm.server.layout import CloseReason, ErrorSum, Phase, Rejection
 
 
 def test_the_fields_of_a_model_follow_each_other_without_overlap():
@@ -19,10 +19,16 @@ def test_the_fields_of_a_model_follow_each_other_without_overlap():
         (layout.BATCH_HISTOGRAM, layout.BATCH_BUCKETS),
         (layout.DURATION, latency),
         *((layout.phase_offset(phase), latency) for phase in Phase),
+        (layout.EXEMPLARS, layout.EXEMPLAR_WORDS * layout.LATENCY_BUCKETS),
         (layout.EXACT_BATCHES, 4 * layout.MAX_EXACT_BATCH_SIZE),
         (layout.NAME, 32),
         (layout.PROVIDER, 8),
         (layout.SHA256, 8),
+        (layout.FEEDBACK_TARGETS, 1),
+        (layout.FEEDBACK_SUMS, layout.MAX_TARGETS * len(ErrorSum)),
+        (layout.FEEDBACK_CENTRES, layout.MAX_TARGETS),
+        (layout.FEEDBACK_DELAY, 2),
+        (layout.FEEDBACK_NAMES, layout.MAX_TARGETS * layout.TARGET_NAME_WORDS),
         (layout.MODEL_WORDS, 0),
     ]
 
@@ -39,6 +45,10 @@ def test_single_words_have_places_of_their_own():
         layout.QUEUE_REQUESTS,
         layout.QUEUE_ROWS,
         layout.QUEUE_LIMIT_ROWS,
+        layout.QUEUE_OLDEST_NS,
+        layout.QUEUE_WAIT_NS,
+        layout.UNKNOWN_SINCE_NS,
+        *(layout.LOADS, layout.LOADS + 1),
         layout.LAST_INFERENCE_MS,
         layout.ROWS,
         layout.EXECUTIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -46,3 +47,77 @@ def test_a_line_begins_with_the_time_in_utc():
 
     assert timedelta(0) <= age < timedelta(minutes=2)
     assert rest == "ERROR worker-3 said at error"
+
+
+def objects(program: str) -> list[dict[str, object]]:
+    """Return the lines of a process that logs in JSON, and then does something."""
+    result = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import logging, threading, warnings; from isotherm.server import logs\n"
+            "logs.configure('info', process='worker-3', form='json')\n"
+            "log = logging.getLogger('x')\n" + program,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"TZ": "Asia/Kathmandu"},
+    )
+    return [json.loads(line) for line in result.stderr.splitlines()]
+
+
+def test_in_json_a_line_is_an_object():
+    """Whatever is said in it."""
+    (line,) = objects("log.info('%s\\n{\"', 'caf\u00e9 \\udc80')")
+
+    assert line.pop("time")
+    assert line == {
+        "level": "INFO",
+        "process": "worker-3",
+        "logger": "x",
+        "message": 'caf\u00e9 \udc80\n{"',
+    }
+
+
+def test_in_json_fields_are_members():
+    """Numbers stay numbers."""
+    (line,) = objects("log.info(logs.Fields('answered', rows=3, id=logs.Quoted('a\"b')))")
+
+    assert line.pop("time")
+    assert line == {
+        "level": "INFO",
+        "process": "worker-3",
+        "logger": "x",
+        "message": "answered",
+        "rows": 3,
+        "id": 'a"b',
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "level"),
+    [
+        ("try: 1 / 0\nexcept ZeroDivisionError: log.exception('no')", "ERROR"),
+        ("1 / 0", "CRITICAL"),
+        (
+            "thread = threading.Thread(target=lambda: 1 / 0)\nthread.start()\nthread.join()",
+            "CRITICAL",
+        ),
+    ],
+)
+def test_in_json_an_exception_is_in_the_line(program: str, level: str):
+    """Logged, or the end of a thread or of the process."""
+    (line,) = objects(program)
+
+    assert line["level"] == level
+    assert str(line["exception"]).startswith("Traceback (most recent call last):\n")
+    assert str(line["exception"]).endswith("ZeroDivisionError: division by zero")
+
+
+def test_in_json_a_warning_is_a_line_too():
+    """Python would print it otherwise."""
+    (line,) = objects("warnings.warn('old')")
+
+    assert (line["level"], line["logger"]) == ("WARNING", "py.warnings")
+    assert "UserWarning: old" in str(line["message"])

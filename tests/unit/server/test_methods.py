@@ -14,6 +14,7 @@ from isotherm.server.errors import OverloadedError
 from isotherm.server.loader import Loader
 from isotherm.server.repository import Repository
 from isotherm.server.rpcs import COUNTED_RPCS, PREFIX, SERVED_RPCS, STREAMING_RPCS, UNSERVED_RPCS
+from isotherm.server.service.feedback import FeedbackService
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.service.log_settings import LogSettingsService
@@ -22,14 +23,14 @@ from isotherm.server.service.models import ModelsService
 from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.streaming import StreamingService
-from isotherm.server.transport.call import Stream, Unary
+from isotherm.server.transport.call import Gate, Stream, Unary
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
 from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import FakeLoop
 from tests.unit.server.serving import Name, Serving, serving
 
-Table = dict[str, Unary | Stream]
+Table = dict[str, Unary | Stream | Gate]
 
 
 @pytest.fixture(name="table", scope="module")
@@ -48,6 +49,7 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Table:
         LogSettingsService(),
         HealthService(),
         ReflectionService(),
+        FeedbackService(repository, Block.create([])),
     )
 
 

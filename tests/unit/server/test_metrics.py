@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from isotherm.server import layout
 from isotherm.server.counters import Block
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
-from isotherm.server.metrics import CODE_NAMES, ServerCollector, live, ready
+from isotherm.server.metrics import ServerCollector, live, ready
+from isotherm.server.model_metrics import CODE_NAMES
 from isotherm.server.rpcs import COUNTED_RPCS
 from isotherm.server.transport.call import StatusCode
 from tests.unit.server.fakes import executed, succeeded
@@ -62,6 +64,7 @@ def filled_block() -> Block:
     block = make_block()
     model = block.open_model("m", 2)
     model.loaded(provider="cpu", sha256="ab" * 32, load_ns=1_500_000_000, queue_limit_rows=100)
+    model.load_ended(failed=False)
     executed(model, 3, 10_000, 20_000, 30_000)
     succeeded(model, [1_000_000, 40_000], 10_000, 20_000, 30_000)
     model.reject(Rejection.EXPIRED, StatusCode.DEADLINE_EXCEEDED)
@@ -172,8 +175,32 @@ def test_queues_and_limits_add_up_over_workers():
     assert value(samples, "isotherm_queue_limit_rows", **labels) == 200
 
 
+def test_waiting_is_shown_in_seconds():
+    """Of what waits longest, and of what would come now."""
+    block = filled_block()
+    model = block.open_model("m", 2)
+    model.waited(time.perf_counter_ns() - 3 * 10**9)
+    model.expected_wait(0.125)
+    samples = scrape(block)
+    labels = {"model": "m", "version": "2"}
+
+    assert 3 <= value(samples, "isotherm_queue_oldest_age_seconds", **labels) < 60
+    assert value(samples, "isotherm_queue_expected_wait_seconds", **labels) == 0.125
+
+
+def test_an_unloaded_version_leaves_no_series():
+    """Under no name, ours or Triton's."""
+    block = filled_block()
+    before = scrape(block)
+    block.open_model("m", 2).reset_gauges()
+    after = scrape(block)
+
+    assert [labels for _, labels in before if ("model", "m") in labels]
+    assert [labels for _, labels in after if ("model", "m") in labels] == []
+
+
 def test_a_models_life_is_shown():
-    """Provider, digest, load time, and one of four states."""
+    """Provider, digest, load time, loads, and one of four states."""
     samples = scrape(filled_block())
     labels = {"model": "m", "version": "2"}
 
@@ -181,6 +208,8 @@ def test_a_models_life_is_shown():
         value(samples, "isotherm_model_info", **labels, provider="cpu", sha256="abababababab") == 1
     )
     assert value(samples, "isotherm_model_load_duration_seconds", **labels) == 1.5
+    assert value(samples, "isotherm_model_loads_total", **labels, result="ok") == 1
+    assert value(samples, "isotherm_model_loads_total", **labels, result="failed") == 0
     assert {
         dict(found)["state"]: count
         for found, count in named(samples, "isotherm_model_state").items()
@@ -246,6 +275,7 @@ def test_every_label_comes_from_a_closed_list():
         "state": {"LOADING", "READY", "UNAVAILABLE", "UNLOADING"},
         "worker": {"0", "1"},
         "provider": {"cpu"},
+        "result": {"ok", "failed"},
     }
     for _, labels in samples:
         for name, text in labels:
@@ -263,6 +293,7 @@ def test_workers_are_shown_one_by_one():
     """Up, restarts, and the age of the beat of those that serve."""
     up, down = make_block(), make_block(WorkerState.STARTING)
     up.pid = os.getpid()
+    up.beat(0.25)
     samples = scrape(up, down, restarts=(0, 3))
 
     assert named(samples, "isotherm_worker_up") == {
@@ -271,6 +302,7 @@ def test_workers_are_shown_one_by_one():
     }
     assert value(samples, "isotherm_worker_restarts_total", worker="1") == 3
     assert set(named(samples, "isotherm_worker_heartbeat_age_seconds")) == {(("worker", "0"),)}
+    assert named(samples, "isotherm_worker_loop_lag_seconds") == {(("worker", "0"),): 0.25}
     assert value(samples, "isotherm_worker_cpu_seconds_total", worker="0") > 0
     assert value(samples, "isotherm_worker_resident_memory_bytes", worker="0") > 1 << 20
     assert set(named(samples, "isotherm_worker_cpu_seconds_total")) == {(("worker", "0"),)}

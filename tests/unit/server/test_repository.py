@@ -210,3 +210,30 @@ def test_a_loaded_model_serves_on_when_its_file_is_gone(tmp_path: Path):
     shutil.rmtree(tmp_path / "m")
 
     assert repository.get("m", "1").version == 1
+
+
+def test_a_change_says_what_was_tried(tmp_path: Path):
+    """Each attempt once, whatever came of it; what did not change is no attempt."""
+    models.publish(tmp_path, "m", models.doubling(), 1)
+    repository, (first,) = loaded(tmp_path)
+    loader = Loader(ServerConfig(repository=tmp_path, provider="cpu", vetting=TRUSTED))
+
+    def change() -> tuple[bool, list[tuple[int, bool]]]:
+        made = repository.commit(repository.prepare("m", loader))
+        return made.changed, [(entry.version, bool(entry.reason)) for entry in made.tried]
+
+    same = change()
+    put(tmp_path, "m/2/model.onnx")
+    failed = [change(), change()]
+    models.publish(tmp_path, "m", models.doubling(), 3)
+    swapped = change()
+    (tmp_path / "m" / "config.pbtxt").write_text("max_batch_size: many")
+    misconfigured = [change(), change()]
+    unloaded = [repository.unload("m") for _ in range(2)]
+
+    assert first.model is not None
+    assert same == (False, [])
+    assert failed == [(True, [(2, True)]), (False, [])]
+    assert swapped == (True, [(3, False)])
+    assert misconfigured == [(True, [(3, True)]), (False, [])]
+    assert [(made.changed, made.tried) for made in unloaded] == [(True, ()), (False, ())]

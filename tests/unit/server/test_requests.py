@@ -12,7 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from isotherm.server.errors import InvalidRequestError, RequestError, UnsupportedError
+from isotherm.server.errors import (
+    InvalidRequestError,
+    NonFiniteError,
+    RequestError,
+    UnsupportedError,
+)
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT
@@ -458,7 +463,7 @@ def test_a_value_that_is_not_finite_is_refused_by_the_contract(value: float):
     model = models.with_contract(models.doubling(), models.doubling_contract())
 
     assert refused(raw(column(1, value, math.nan)), model) == (
-        InvalidRequestError,
+        NonFiniteError,
         f"row 1 of input 'x' has {value} for 'reading': model 'model' was not trained on such "
         "values",
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from isotherm.server.counters import Block, ModelCounters
-from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection
+import time
+
+from isotherm.server.counters import Block
+from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
+from isotherm.server.model_counters import ModelCounters
 from isotherm.server.totals import total
 from tests.unit.server.fakes import executed, succeeded
 
@@ -62,6 +65,52 @@ def test_a_model_is_ready_when_every_worker_is():
     states.append(total(blocks)[0].state)
 
     assert states == [ModelState.READY, ModelState.UNAVAILABLE]
+
+
+def test_a_version_is_gone_when_the_last_worker_has_unloaded_it():
+    """Until then nothing is taken from the sums: they are counters."""
+    blocks, models = two_workers()
+    for block, model in zip(blocks, models, strict=True):
+        block.state = WorkerState.SERVING
+        executed(model, 2, 1, 1, 1)
+    rows = [totals.rows for totals in total(blocks)]
+    models[0].reset_gauges()
+    rows += [totals.rows for totals in total(blocks)]
+    models[1].reset_gauges()
+
+    assert rows == [4, 4]
+    assert total(blocks) == []
+
+
+def test_a_dead_worker_s_counts_are_kept_until_it_serves_again():
+    """And longer, where another worker serves the version."""
+    blocks, models = two_workers()
+    for block, model in zip(blocks, models, strict=True):
+        block.state = WorkerState.SERVING
+        executed(model, 2, 1, 1, 1)
+    models[1].reset_gauges()
+    blocks[0].end()
+    dead = [totals.rows for totals in total(blocks)]
+    blocks[0].restart()
+    starting = [totals.rows for totals in total(blocks)]
+    blocks[0].open_model("m", 1).state = ModelState.READY
+    blocks[0].state = WorkerState.SERVING
+    loaded = [totals.rows for totals in total(blocks)]
+
+    assert (dead, starting, loaded) == ([4], [4], [4])
+
+
+def test_waiting_is_that_of_the_worker_where_it_is_longest():
+    """A caller has a connection to one worker, and waits there."""
+    blocks, models = two_workers()
+    now_ns = time.perf_counter_ns()
+    for age_s, model in zip((3, 7), models, strict=True):
+        model.waited(now_ns - age_s * 10**9)
+        model.expected_wait(age_s / 10)
+    (totals,) = total(blocks)
+
+    assert 7 <= totals.queue_oldest_age_s < 60
+    assert totals.expected_wait_s == 0.7
 
 
 def test_models_come_in_the_order_they_were_first_opened():

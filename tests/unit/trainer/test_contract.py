@@ -11,6 +11,7 @@ import pytest
 
 from isotherm.trainer import contract
 from isotherm.trainer.config import TrainConfig
+from isotherm.trainer.data import Column, Table
 from isotherm.trainer.estimator import Fitted
 from isotherm.v1 import contract_pb2 as v1
 
@@ -49,6 +50,43 @@ def test_equal_deciles_are_merged() -> None:
 
     assert list(histogram.edges) == [0.0, 0.5, 1.0]
     assert list(histogram.counts) == [3, 3]
+
+
+def test_equal_values_make_no_bin() -> None:
+    """A model that always answers the same has no histogram of its predictions."""
+    assert contract.deciles(np.full(20, 3.5)) == v1.Histogram()
+
+
+def test_it_says_how_the_model_s_predictions_lie(
+    described: v1.Contract, fitted: Fitted
+) -> None:
+    """Live predictions are compared with these: they vary less than the truth."""
+    answers = fitted.served.answers(fitted.table.x)
+    known = described.targets[0].predictions
+
+    assert known.mean == pytest.approx(answers.mean())
+    assert known.standard_deviation == pytest.approx(answers.std())
+    assert sum(known.deciles.counts) == 11
+    assert known.deciles.edges[0] == pytest.approx(answers.min())
+    assert known.deciles.edges[-1] == pytest.approx(answers.max())
+
+
+def test_predictions_are_told_by_their_column() -> None:
+    """Beside a label, whose classes have a column each; what is not finite is left out."""
+    column = {"unit": "", "datatype": "FP64"}
+    table = Table(
+        x=np.zeros((4, 1)),
+        y=np.array([[0.0, 1.0], [1.0, 2.0], [0.0, 3.0], [1.0, 4.0]]),
+        features=(Column(name="x", **column),),
+        targets=(Column(name="kind", **column), Column(name="size", **column)),
+        sha256="",
+        classes=(("a", "b"), ()),
+    )
+    answers = np.array([[1, 0, 5.0], [0, 1, 6.0], [1, 0, 7.0], [0, 1, np.nan]])
+    kind, size = contract.targets(table, answers)
+
+    assert not kind.HasField("predictions")
+    assert (size.predictions.mean, sum(size.predictions.deciles.counts)) == (6.0, 3)
 
 
 def test_golden_rows_are_what_torch_answers(described: v1.Contract, fitted: Fitted) -> None:

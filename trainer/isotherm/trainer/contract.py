@@ -38,7 +38,7 @@ def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Co
         schema_version=SCHEMA_VERSION,
         model_name=config.name,
         features=features(table),
-        targets=targets(table),
+        targets=targets(table, fitted.served.answers(table.x)),
         tensors=v1.Tensors(input=INPUT, **dict(zip(_OUTPUTS, fitted.served.outputs, strict=False))),
         non_finite=v1.NON_FINITE_REFUSE,
         golden=_golden_of(fitted, config.fit.seed),
@@ -52,9 +52,14 @@ def features(table: Table) -> list[v1.Feature]:
     return [_feature(*pair) for pair in zip(table.features, table.x.T, strict=True)]
 
 
-def targets(table: Table) -> list[v1.Target]:
-    """Describe the columns out."""
-    return [*_targets(table)]
+def targets(table: Table, answers: Floats) -> list[v1.Target]:
+    """Describe the columns out.
+
+    Args:
+        table: what the model was trained on.
+        answers: the model's for each of its rows, shape (rows, columns).
+    """
+    return [*_targets(table, answers)]
 
 
 def golden(inputs: Floats, outputs: Floats, spread: float) -> v1.Golden:
@@ -137,14 +142,16 @@ def _interval(fitted: Fitted) -> v1.Interval:
     )
 
 
-def _targets(table: Table) -> Iterable[v1.Target]:
+def _targets(table: Table, answers: Floats) -> Iterable[v1.Target]:
     classes = table.classes or ((),) * len(table.targets)
+    position = 0
     for column, values, names in zip(table.targets, table.y.T, classes, strict=True):
         if names:
             # The order of classes means nothing, so a label has no range and no deciles.
             yield v1.Target(name=column.name, datatype=column.datatype, classes=names)
         else:
-            yield _target(column, values)
+            yield _target(column, values, answers[:, position])
+        position += len(names) or 1
 
 
 def _feature(column: Column, values: Floats) -> v1.Feature:
@@ -162,7 +169,7 @@ def _feature(column: Column, values: Floats) -> v1.Feature:
     )
 
 
-def _target(column: Column, values: Floats) -> v1.Target:
+def _target(column: Column, values: Floats, answers: Floats) -> v1.Target:
     return v1.Target(
         name=column.name,
         unit=column.unit,
@@ -172,14 +179,28 @@ def _target(column: Column, values: Floats) -> v1.Target:
         mean=values.mean(),
         standard_deviation=values.std(),
         deciles=deciles(values),
+        predictions=_predictions(answers[np.isfinite(answers)]),
+    )
+
+
+def _predictions(answers: Floats) -> v1.Predictions | None:
+    if not len(answers):
+        return None
+    return v1.Predictions(
+        mean=answers.mean(), standard_deviation=answers.std(), deciles=deciles(answers)
     )
 
 
 def deciles(values: Floats) -> v1.Histogram:
-    """Count `values` of shape (rows,) in up to ten bins that hold about as many rows each."""
+    """Count `values` of shape (rows,) in up to ten bins that hold about as many rows each.
+
+    Equal values make no bin: the histogram is then empty.
+    """
     # Rounded like the values: an edge that is a value must compare equal to it.
     quantiles = np.quantile(values, np.linspace(0, 1, 11)).astype(np.float32)
     edges = np.unique(quantiles).astype(np.float64)
+    if len(edges) < 2:  # noqa: PLR2004  a bin has two
+        return v1.Histogram()
     # side="left" makes the bins (low, high]; the minimum would fall before the first.
     bins = np.maximum(np.searchsorted(edges, values, side="left") - 1, 0)
     counts = np.bincount(bins, minlength=len(edges) - 1)

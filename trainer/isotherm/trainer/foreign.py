@@ -146,7 +146,7 @@ def describe(
         schema_version=SCHEMA_VERSION,
         model_name=request.name,
         features=contract.features(table),
-        targets=contract.targets(table),
+        targets=contract.targets(table, answers(table.x)),
         tensors=tensors or v1.Tensors(input=contract.INPUT, prediction=_OUTPUT),
         non_finite=v1.NON_FINITE_REFUSE,
         golden=contract.golden(inputs, outputs, spread),

@@ -88,6 +88,11 @@ _KNOWN: Final = (
         app="isotherm.client.cli.bench.command:app",
     ),
     Command(
+        name="feedback",
+        summary="Report what predictions should have been; metrics show the errors.",
+        app="isotherm.client.cli.feedback:app",
+    ),
+    Command(
         name="inspect",
         summary="Print a model's contract, from a file or from a server.",
         app="isotherm.client.cli.inspect:app",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Model
 
 Rows = NDArray[np.float64]
+
+_NAMES_AND_ROWS = 2
 
 
 def from_values(model: Model, values: Sequence[str]) -> Rows:
@@ -44,6 +46,16 @@ def from_csv(model: Model, path: Path) -> Rows:
         msg = f"{path} has a header and no rows"
         raise Failure(msg)
     return np.array([_row(row, positions, f"{path}, line {number}") for number, row in lines])
+
+
+def named_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[int]]) -> Rows:
+    """Return columns of a CSV file with a line of names; `choose` gets them, returns positions."""
+    lines = _lines(path)
+    if len(lines) < _NAMES_AND_ROWS:
+        msg = f"{path} must have a line of names, and rows below it"
+        raise Failure(msg)
+    positions = choose([cell.strip() for cell in lines[0][1]])
+    return np.array([_row(row, positions, f"{path}, line {number}") for number, row in lines[1:]])
 
 
 def outside_training(model: Model, rows: Rows) -> Iterator[str]:

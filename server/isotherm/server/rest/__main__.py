@@ -29,7 +29,7 @@ def main() -> int:
     from isotherm.server.rest.gateway import Gateway
 
     config = ServerConfig.from_json(start["config"])
-    logs.configure(start["log_level"], process="gateway")
+    logs.configure(start["log_level"], process="gateway", form=config.log_format)
     listener = socket.socket(fileno=start["listener"])
     try:
         gateway = Gateway(config, listener, start["workers"])

@@ -23,6 +23,9 @@ _TIMEOUT: Final = re.compile(r"(\d{1,8})([HMSmun])")
 _MOST_TIMEOUT_S: Final = 1e8
 _SECONDS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
+# Headers that are metadata of the gRPC call.
+_PASSED_ON: Final = ("authorization", "traceparent", "tracestate")
+
 _MODEL: Final = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 
 Handler = Callable[[Exchange, dict[str, str]], Awaitable[Answer]]
@@ -163,12 +166,10 @@ class Operations:
     async def _call(
         self, exchange: Exchange, rpc: str, request: Any, timeout_s: float | None = None
     ) -> Any:
-        token = exchange.header("authorization")
-        if token is not None and not (token.isascii() and token.isprintable()):
-            msg = "the header 'authorization' has characters that no token has"
-            raise HttpError(400, msg)
         timeout_s = _timeout_s(exchange) if timeout_s is None else timeout_s
-        return await self._workers.call(rpc, request, token=token, timeout_s=timeout_s)
+        return await self._workers.call(
+            rpc, request, metadata=_metadata(exchange), timeout_s=timeout_s
+        )
 
 
 async def _unless_gone(exchange: Exchange, call: Awaitable[Any]) -> Any:
@@ -182,6 +183,21 @@ async def _unless_gone(exchange: Exchange, call: Awaitable[Any]) -> Any:
     finally:
         calling.cancel()
         gone.cancel()
+
+
+def _metadata(exchange: Exchange) -> list[tuple[str, str]]:
+    """Return what goes on to the worker: who asks, and the trace that this belongs to."""
+    metadata: list[tuple[str, str]] = []
+    for name in _PASSED_ON:
+        value = exchange.header(name)
+        if value is None:
+            continue
+        if value.isascii() and value.isprintable():
+            metadata.append((name, value))
+        elif name == "authorization":
+            msg = "the header 'authorization' has characters that no token has"
+            raise HttpError(400, msg)
+    return metadata
 
 
 def _timeout_s(exchange: Exchange) -> float | None:

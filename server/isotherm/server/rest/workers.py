@@ -60,7 +60,7 @@ class Workers:
         rpc: str,
         request: Message,
         *,
-        token: str | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
         timeout_s: float | None = None,
     ) -> Any:
         """Call an RPC of the inference service; raise HttpError when it fails."""
@@ -75,9 +75,8 @@ class Workers:
             request_serializer=type(request).SerializeToString,
             response_deserializer=getattr(pb, f"{rpc}Response").FromString,
         )
-        metadata = (("authorization", token),) if token is not None else ()
         try:
-            return await method(request, metadata=metadata, timeout=timeout_s)
+            return await method(request, metadata=tuple(metadata), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             # gRPC's own texts name a socket, and help nobody who cannot see it.
             lost = error.code() is StatusCode.UNAVAILABLE and (

@@ -24,7 +24,7 @@ class Access:
 
     def guard(
         self,
-        methods: Mapping[str, Unary | Stream],
+        methods: Methods,
         public: Mapping[str, Unary | Stream],
     ) -> Methods:
         """Put gates before methods; a caller without a valid token gets that of `public`, if any.
@@ -39,18 +39,20 @@ class Access:
                 table[path] = self._gate(method, public.get(path), self.auth)
         return table
 
-    def _gate(self, method: Unary | Stream, public: Unary | Stream | None, auth: TokenFile) -> Gate:
+    def _gate(
+        self, method: Unary | Stream | Gate, public: Unary | Stream | None, auth: TokenFile
+    ) -> Gate:
         control = self.control
 
         def choose(metadata: Metadata) -> Unary | Stream:
             token = _token(metadata)
             if token and (auth.holds(token) or (control is not None and control.holds(token))):
-                return method
+                return _behind(method, metadata)
             return public or (_REFUSE_WRONG if token else _REFUSE_MISSING)
 
         return Gate(choose)
 
-    def _control_gate(self, method: Unary | Stream, control: TokenFile) -> Gate:
+    def _control_gate(self, method: Unary | Stream | Gate, control: TokenFile) -> Gate:
         auth = self.auth
 
         def choose(metadata: Metadata) -> Unary | Stream:
@@ -58,11 +60,15 @@ class Access:
             if not token:
                 return _REFUSE_MISSING
             if control.holds(token):
-                return method
+                return _behind(method, metadata)
             known = auth is not None and auth.holds(token)
             return _REFUSE_CONTROL if known else _REFUSE_WRONG
 
         return Gate(choose)
+
+
+def _behind(method: Unary | Stream | Gate, metadata: Metadata) -> Unary | Stream:
+    return method.choose(metadata) if isinstance(method, Gate) else method
 
 
 def _token(metadata: Metadata) -> str:

@@ -1,178 +1,28 @@
-"""ModelInfer: a request in, a job in the model's queue, an answer out."""
+"""ModelInfer: finds the version of a request, and lets versions come and go."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from isotherm.server.access_log import AccessLog
-from isotherm.server.batching import Batcher, Loop
-from isotherm.server.counters import Block, ModelCounters
-from isotherm.server.errors import (
-    AbandonedError,
-    ExecutionError,
-    ExpiredError,
-    HopelessError,
-    InvalidRequestError,
-    OverloadedError,
-    QueueTimeoutError,
-    RequestError,
-)
-from isotherm.server.execution import Batch, Job, Runner
-from isotherm.server.layout import ModelState, Rejection
-from isotherm.server.loader import Model
+from isotherm.server.counters import Block
+from isotherm.server.drift.tap import Taps
+from isotherm.server.errors import InvalidRequestError, RequestError
+from isotherm.server.layout import ModelState
+from isotherm.server.loop import Loop
 from isotherm.server.repository import Change, Repository
-from isotherm.server.service.envelopes import Envelopes, Known, Raw, parse
-from isotherm.server.service.parameters import check_parameters
-from isotherm.server.service.requests import RequestDecoder
-from isotherm.server.service.responses import Answer, ResponseEncoder
-from isotherm.server.service.status import fail, status_of
-from isotherm.server.session import Array
+from isotherm.server.service.endpoint import Endpoint
+from isotherm.server.service.envelopes import Envelopes, Raw, parse
+from isotherm.server.service.status import fail
+from isotherm.server.service.targets import show_sums
+from isotherm.server.service.traces import Traces
 from isotherm.server.transport.call import Call
 from isotherm.v1 import open_inference_pb2 as pb
 
 _log = logging.getLogger(__name__)
-
-# How often a retiring version is asked whether it has answered everything.
-_RETIRE_POLL_S: Final = 0.02
-
-_REJECTIONS: Final = {
-    AbandonedError: Rejection.CANCELLED,
-    ExpiredError: Rejection.EXPIRED,
-    HopelessError: Rejection.HOPELESS,
-    OverloadedError: Rejection.QUEUE_FULL,
-    QueueTimeoutError: Rejection.EXPIRED,
-}
-
-
-class Endpoint:
-    """One model version as callers reach it: decoder, queue, encoder, counters."""
-
-    def __init__(
-        self,
-        model: Model,
-        loop: Loop,
-        counters: ModelCounters,
-        access_log: AccessLog | None = None,
-    ) -> None:
-        self.model = model
-        self._access_log = access_log
-        self._loop = loop
-        config = model.settings.batching
-        self._queue_timeout_s = config.queue_timeout_us / 1e6
-        self._decoder = RequestDecoder(model)
-        self._encoder = ResponseEncoder(model)
-        self._counters = counters
-        runner = Runner(
-            run=model.session.run,
-            inline=model.cost.inline,
-            batched=model.batched,
-            seconds=model.cost.seconds if model.cost.known else None,
-            bound=model.session.bound,
-        )
-        self.batcher = Batcher(runner, self, loop, config, counters)
-
-    def accept(
-        self,
-        call: Call,
-        request: pb.ModelInferRequest,
-        raw: Raw,
-        size_bytes: int,
-        arrived_ns: int,
-    ) -> None:
-        """Queue a request; end it at once when it is wrong or there is no room."""
-        try:
-            arrays, rows, key = self._decoder.decode(request, raw)
-            answer = (
-                self._select(call, rows, request)
-                if request.outputs
-                else Answer(call, rows, request.id)
-            )
-            job = Job(arrays, rows, call, arrived_ns, key, answer, None, size_bytes)
-            if request.parameters or self._queue_timeout_s:
-                wait_s = check_parameters(request.parameters) or self._queue_timeout_s
-                job.expires_s = time.time() + wait_s if wait_s else None
-            self.batcher.submit(job)
-        except RequestError as error:
-            self._end(call, error, arrived_ns)
-
-    def accept_known(self, call: Call, known: Known, message: bytes, arrived_ns: int) -> None:
-        """Queue a request of whose like one was accepted before."""
-        try:
-            array = known.array(message)
-            arrays, rows = (array,), known.shape[0]
-            self._decoder.check(arrays)
-            answer = Answer(call, rows, "")
-            job = Job(arrays, rows, call, arrived_ns, None, answer, None, known.size_bytes)
-            if self._queue_timeout_s:
-                job.expires_s = time.time() + self._queue_timeout_s
-            self.batcher.submit(job)
-        except RequestError as error:
-            self._end(call, error, arrived_ns)
-
-    def plain(self, request: pb.ModelInferRequest, raw: Raw) -> Array | None:
-        """Return the tensor of a request that holds one and asks for nothing special, else None."""
-        if request.id or request.outputs or request.parameters:
-            return None
-        arrays = self._decoder.quick(request, raw)
-        return arrays[0] if arrays is not None and len(arrays[0]) else None
-
-    def _select(self, call: Call, rows: int, request: pb.ModelInferRequest) -> Answer:
-        selected = self._decoder.select_outputs(request) or {}
-        classes = tuple(selected.values())
-        return Answer(call, rows, request.id, tuple(selected), classes if any(classes) else ())
-
-    def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
-        """Answer every job of a batch with its rows of the outputs."""
-        messages = self._encoder.encode(outputs, [job.context for job in jobs])
-        for job, message in zip(jobs, messages, strict=True):
-            job.context.call.reply(message)
-
-    def refuse(self, job: Job, error: RequestError) -> None:
-        """End one job with an error."""
-        self._end(job.context.call, error, job.arrived_ns)
-
-    def answered(self, batch: Batch, encode_ns: int) -> None:
-        """Log a batch, where that is wanted."""
-        if self._access_log is not None:
-            self._access_log.answered(self.model.name, self.model.version, batch, encode_ns)
-
-    def retire(self, retired: Callable[[], None]) -> None:
-        """Answer what waits, take nothing new, then let the model go and say so."""
-        self.batcher.drain()
-        self._retire_when_idle(retired)
-
-    def _retire_when_idle(self, retired: Callable[[], None]) -> None:
-        if not self.batcher.idle:
-            self._loop.call_later(_RETIRE_POLL_S, lambda: self._retire_when_idle(retired))
-            return
-        self.batcher.close()
-        retired()
-
-    def _end(self, call: Call, error: RequestError, arrived_ns: int) -> None:
-        status = status_of(error)
-        code = int(status)
-        duration_ns = time.perf_counter_ns() - arrived_ns
-        rejection = _REJECTIONS.get(type(error))
-        if rejection is not None:
-            self._counters.reject(rejection, code)
-        elif isinstance(error, ExecutionError):
-            self._counters.fail(code, duration_ns)
-        else:
-            self._counters.refuse(code)
-        if self._access_log is not None:
-            self._access_log.failed(
-                self.model.name,
-                self.model.version,
-                status.name,
-                str(error),
-                duration_ns,
-            )
-        fail(call, error)
 
 
 class InferenceService:
@@ -184,11 +34,15 @@ class InferenceService:
         loop: Loop,
         block: Block,
         access_log: AccessLog | None = None,
+        traces: Traces | None = None,
+        taps: Taps | None = None,
     ) -> None:
         self._repository = repository
+        self._taps = taps
         self._loop = loop
         self._block = block
         self._access_log = access_log
+        self._traces = traces
         # By (name, version) as callers write them: "" is the newest version.
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._retiring: set[Endpoint] = set()
@@ -209,7 +63,9 @@ class InferenceService:
                 load_ns=model.load_ns,
                 queue_limit_rows=model.settings.batching.max_queue_rows,
             )
-            endpoint = Endpoint(model, self._loop, counters, self._access_log)
+            show_sums(model, counters)
+            tap = self._taps.open(model) if self._taps is not None else None
+            endpoint = Endpoint(model, self._loop, counters, self._access_log, self._traces, tap)
             self._endpoints[model.name, str(model.version)] = endpoint
         self._route_newest(change.name)
         for endpoint in replaced:
@@ -230,12 +86,20 @@ class InferenceService:
 
         def retired() -> None:
             self._retiring.discard(endpoint)
+            if self._taps is not None and endpoint.tap is not None:
+                self._taps.close(endpoint.tap)
             # Unless the same version was loaded again meanwhile, its series end here.
-            if (name, str(version)) not in self._endpoints:
+            others = {(other.model.name, other.model.version) for other in self._retiring}
+            if (name, str(version)) not in self._endpoints and (name, version) not in others:
                 self._block.open_model(name, version).reset_gauges()
             _log.info("model %s version %d is unloaded", name, version)
 
         endpoint.retire(retired)
+
+    def show_waiting(self) -> None:
+        """Let the metrics say how long requests wait now; for the loop's regular beat."""
+        for endpoint in self._endpoints.values():
+            endpoint.batcher.show_waiting()
 
     def infer(self, call: Call, message: bytes) -> None:
         """Handle one ModelInfer call."""

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError, Message
 
 from isotherm.server.errors import InvalidRequestError, RequestError, UnsupportedError
 from isotherm.server.rpcs import PREFIX, UNSERVED_RPCS
+from isotherm.server.service.feedback import FeedbackService
 from isotherm.server.service.health import HealthService
 from isotherm.server.service.inference import InferenceService
 from isotherm.server.service.log_settings import LogSettingsService
@@ -17,7 +18,8 @@ from isotherm.server.service.reflection import ReflectionService
 from isotherm.server.service.repository import RepositoryService
 from isotherm.server.service.status import fail
 from isotherm.server.service.streaming import StreamingService
-from isotherm.server.transport.call import Call, Stream, Unary
+from isotherm.server.service.traces import Traces
+from isotherm.server.transport.call import Call, Gate, Stream, Unary
 from isotherm.v1 import open_inference_pb2 as pb
 
 _REQUESTS: Final = {
@@ -40,8 +42,10 @@ def methods(
     log_settings: LogSettingsService,
     health: HealthService,
     reflection: ReflectionService,
-) -> dict[str, Unary | Stream]:
-    """Return the handlers of all services by full path."""
+    feedback: FeedbackService,
+    traces: Traces | None = None,
+) -> dict[str, Unary | Stream | Gate]:
+    """Return the handlers of all services by full path; with `traces`, gates before inference."""
     answers: dict[str, Callable[[Any], Message]] = {
         "ServerLive": models.server_live,
         "ServerReady": models.server_ready,
@@ -52,13 +56,18 @@ def methods(
         "ModelStatistics": models.model_statistics,
         "RepositoryIndex": repository.index,
     }
+    infer: Unary | Gate = Unary(inference.infer)
+    stream: Stream | Gate = streaming.method()
+    if traces is not None:
+        infer, stream = traces.unary(inference.infer), traces.stream(streaming.open)
     return {
-        PREFIX + "ModelInfer": Unary(inference.infer),
-        PREFIX + "ModelStreamInfer": streaming.method(),
+        PREFIX + "ModelInfer": infer,
+        PREFIX + "ModelStreamInfer": stream,
         **{PREFIX + name: Unary(_answering(name, answer)) for name, answer in answers.items()},
         **{PREFIX + name: _refusal(name, reason) for name, reason in UNSERVED_RPCS.items()},
         **repository.methods(PREFIX),
         **log_settings.methods(PREFIX),
+        **feedback.methods(),
         **health.methods(),
         **reflection.methods(),
     }

@@ -81,7 +81,10 @@ class ModelsService:
         return pb.ModelConfigResponse(config=self._model_config(model))
 
     def model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
-        """Answer what all workers have counted since the start, for one model or for all."""
+        """Answer what all workers have counted, for one version or for all that are loaded.
+
+        Raises UnavailableError for one that was unloaded: its counts are gone with it.
+        """
         if not request.name and request.version:
             msg = f"version {request.version} was given without a model's name"
             raise InvalidRequestError(msg)
@@ -89,14 +92,14 @@ class ModelsService:
         if request.name:
             entry = self._repository.find(request.name, request.version)
             wanted = entry.name, entry.version
-        models = total(self._blocks)
-        return pb.ModelStatisticsResponse(
-            model_stats=[
-                _statistics(model)
-                for model in models
-                if wanted is None or (model.name, model.version) == wanted
-            ]
-        )
+        stats = [
+            _statistics(model)
+            for model in total(self._blocks)
+            if wanted is None or (model.name, model.version) == wanted
+        ]
+        if wanted is not None and not stats:
+            self._repository.get(request.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=stats)
 
     def _model_config(self, model: Model) -> pb.ModelConfig:
         settings = model.settings

@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from isotherm.server.rpcs import FEEDBACK
 from isotherm.server.transport.call import StatusCode, Stream, StreamCall
-from isotherm.v1 import open_inference_pb2
+from isotherm.v1 import feedback_pb2, open_inference_pb2
 
 INFERENCE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
@@ -26,6 +27,7 @@ PATHS: Final = tuple(
 )
 SERVICES: Final = (
     INFERENCE,
+    FEEDBACK,
     HEALTH,
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -41,6 +43,7 @@ def public_pool() -> descriptor_pool.DescriptorPool:
     file.package = public
     _rename(file, f".{private}.", f".{public}.")
     pool.AddSerializedFile(file.SerializeToString())
+    pool.AddSerializedFile(feedback_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
     alpha = descriptor_pb2.FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(alpha)

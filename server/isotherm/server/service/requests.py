@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from isotherm.server.errors import InvalidRequestError, UnsupportedError
+from isotherm.server.errors import InvalidRequestError, NonFiniteError, UnsupportedError
 from isotherm.server.loader import Model
 from isotherm.server.service.classification import class_count
 from isotherm.server.service.envelopes import Raw
@@ -190,7 +190,7 @@ class RequestDecoder:
                     f"row {row} of input '{spec.name}' has {array[row, column]} for "
                     f"'{feature}': model '{self._name}' was not trained on such values"
                 )
-                raise InvalidRequestError(msg)
+                raise NonFiniteError(msg, array)
 
 
 class _QuickInput:

@@ -12,13 +12,16 @@ from isotherm.server.errors import (
     ExpiredError,
     HopelessError,
     InvalidRequestError,
+    NonFiniteError,
     NotFoundError,
     OverloadedError,
     QueueTimeoutError,
     RequestError,
     UnavailableError,
+    UnsuitedError,
     UnsupportedError,
 )
+from isotherm.server.layout import Rejection
 from isotherm.server.transport.call import Call, StatusCode
 
 STATUS: Final[Mapping[type[RequestError], StatusCode]] = MappingProxyType(
@@ -28,11 +31,24 @@ STATUS: Final[Mapping[type[RequestError], StatusCode]] = MappingProxyType(
         ExpiredError: StatusCode.DEADLINE_EXCEEDED,
         HopelessError: StatusCode.RESOURCE_EXHAUSTED,
         InvalidRequestError: StatusCode.INVALID_ARGUMENT,
+        NonFiniteError: StatusCode.INVALID_ARGUMENT,
         NotFoundError: StatusCode.NOT_FOUND,
         OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
         QueueTimeoutError: StatusCode.UNAVAILABLE,
         UnavailableError: StatusCode.UNAVAILABLE,
+        UnsuitedError: StatusCode.FAILED_PRECONDITION,
         UnsupportedError: StatusCode.UNIMPLEMENTED,
+    }
+)
+
+# Errors of requests that were right, and yet not run.
+REJECTIONS: Final[Mapping[type[RequestError], Rejection]] = MappingProxyType(
+    {
+        AbandonedError: Rejection.CANCELLED,
+        ExpiredError: Rejection.EXPIRED,
+        HopelessError: Rejection.HOPELESS,
+        OverloadedError: Rejection.QUEUE_FULL,
+        QueueTimeoutError: Rejection.EXPIRED,
     }
 )
 

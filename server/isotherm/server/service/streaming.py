@@ -33,15 +33,16 @@ class StreamingService:
 
     def method(self) -> Stream:
         """Return the handler."""
-        return Stream(self._open)
+        return Stream(self.open)
 
     def close(self) -> None:
         """Take no more requests; every stream ends once its answers are out."""
         for stream in tuple(self._streams):
             stream.stop()
 
-    def _open(self, call: StreamCall) -> None:
-        stream = _InferStream(call, self._inference, lambda: self._streams.discard(stream))
+    def open(self, call: StreamCall, follow: Callable[[Call], Call] | None = None) -> None:
+        """Open a stream; `follow` may put a wrapper around each of its requests."""
+        stream = _InferStream(call, self._inference, lambda: self._streams.discard(stream), follow)
         self._streams.add(stream)
 
 
@@ -49,9 +50,14 @@ class _InferStream:
     """One stream: counts what is unanswered, so that it ends after the last answer."""
 
     def __init__(
-        self, call: StreamCall, inference: InferenceService, closed: Callable[[], None]
+        self,
+        call: StreamCall,
+        inference: InferenceService,
+        closed: Callable[[], None],
+        follow: Callable[[Call], Call] | None,
     ) -> None:
         self.call = call
+        self._follow = follow
         self._inference = inference
         self._unanswered = 0
         # How the stream ends once everything is answered; None while it goes on.
@@ -86,7 +92,9 @@ class _InferStream:
             error = "the message is not a ModelInferRequest"
             self.send(pb.ModelStreamInferResponse(error_message=error))
             return
-        call = _StreamedCall(self, request.id)
+        call: Call = _StreamedCall(self, request.id)
+        if self._follow is not None:
+            call = self._follow(call)
         self._inference.submit(call, request, raw, len(message), arrived_ns)
 
     def _on_half_close(self) -> None:
@@ -112,7 +120,7 @@ class _StreamedCall(Call):
         self._ended = False
 
     @property
-    def cancelled(self) -> bool:  # type: ignore[override]
+    def cancelled(self) -> bool:
         """Whether the stream's caller has gone."""
         return self._stream.call.cancelled
 

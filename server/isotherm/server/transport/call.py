@@ -46,8 +46,11 @@ class Call(Protocol):
     path: str
     # Absolute, as time.time(); None when the caller set none.
     deadline: float | None
-    # True once the caller has gone, or its deadline has passed.
-    cancelled: bool
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the caller has gone, or its deadline has passed."""
+        ...
 
     def reply(self, message: bytes) -> None:
         """Answer a unary call with one message and OK."""

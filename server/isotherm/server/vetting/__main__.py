@@ -19,6 +19,7 @@ from typing import Final
 
 import onnx
 
+from isotherm.server import logs
 from isotherm.server.errors import LoadError
 from isotherm.server.placement import CPU
 from isotherm.server.session import Session
@@ -34,7 +35,11 @@ _MAX_VERDICT_BYTES: Final = 1 << 20
 
 
 def main() -> int:
-    """Answer every request on standard input until it ends."""
+    """Answer every request on standard input until it ends; the first argument is the log's format.
+
+    It logs nothing by itself: what a library warns of, and what ends this process, is in the log.
+    """
+    logs.configure("warning", process="vetter", form=sys.argv[1])
     # The supervisor alone decides what Ctrl-C means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.die_with_parent()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from isotherm.server.config import VettingConfig
+from isotherm.server.config import LogFormat, VettingConfig
 from isotherm.server.errors import LoadError
 from isotherm.server.vetting.messages import Request, Verdict
 
@@ -24,8 +24,9 @@ _MAX_VERDICT_BYTES: Final = 2 << 20
 class Vetter:
     """Vets files in a process of its own, which starts with the first and ends with `close`."""
 
-    def __init__(self, config: VettingConfig) -> None:
+    def __init__(self, config: VettingConfig, log_format: LogFormat = "text") -> None:
         self._config = config
+        self._log_format = log_format
         self._process: subprocess.Popen[bytes] | None = None
         self._used_at = time.monotonic()
 
@@ -46,8 +47,8 @@ class Vetter:
         feel that a version is coming.
         """
         if self.active and self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "isotherm.server.vetting"],
+            self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
+                [sys.executable, "-m", "isotherm.server.vetting", self._log_format],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
