@@ -23,7 +23,7 @@ from tests.support.server import Server, eventually, failing, serving
 X = np.array([[1.0]], np.float32)
 BOUNDS = ("--vetting", "standard", "--vetting-seconds", "2", "--vetting-memory-mib", "1024")
 MAX_RSS_MIB = 200
-IDLE_S = 30
+IDLE_S = 20
 
 
 @pytest.fixture(name="folder", scope="module")

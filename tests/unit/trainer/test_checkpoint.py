@@ -217,7 +217,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_at_any_moment_ends_in_the_same_file(tmp_path: Path) -> None:
-    """SIGKILL after each new checkpoint, five times over; then the same command runs through."""
+    """SIGKILL after each new checkpoint, three times over; then the same command runs through."""
     rows = np.random.default_rng(0).normal(size=(120, 3))
     table = "\n".join(",".join(map(str, [*row, row[0] * row[1]])) for row in rows)
     (tmp_path / "table.csv").write_text("a,b,c,y\n" + table)
@@ -233,7 +233,7 @@ def test_a_training_that_is_killed_at_any_moment_ends_in_the_same_file(tmp_path:
 
     assert train("whole").wait(100) == 0
     flags = ("--checkpoint", "saved", "--checkpoint-every", "40")
-    for _ in range(5):
+    for _ in range(3):
         before = saved.stat().st_mtime_ns if saved.exists() else 0
         process = train("killed", *flags)
         assert eventually(partial(_moved, process, saved, before), 60)
@@ -242,6 +242,6 @@ def test_a_training_that_is_killed_at_any_moment_ends_in_the_same_file(tmp_path:
     assert train("killed", *flags).wait(100) == 0
 
     whole, killed = (tmp_path / name / "table" / "1" / "model.onnx" for name in ("whole", "killed"))
-    assert kills >= 3
+    assert kills == 3
     assert whole.read_bytes() == killed.read_bytes()
     assert not saved.parent.exists()

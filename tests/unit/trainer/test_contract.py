@@ -57,9 +57,7 @@ def test_equal_values_make_no_bin() -> None:
     assert contract.deciles(np.full(20, 3.5)) == v1.Histogram()
 
 
-def test_it_says_how_the_model_s_predictions_lie(
-    described: v1.Contract, fitted: Fitted
-) -> None:
+def test_it_says_how_the_model_s_predictions_lie(described: v1.Contract, fitted: Fitted) -> None:
     """Live predictions are compared with these: they vary less than the truth."""
     answers = fitted.served.answers(fitted.table.x)
     known = described.targets[0].predictions

@@ -53,7 +53,9 @@ class _Watched:
         passed_s = now_s - self._at_s
         if passed_s < _STRIDE_S:
             return None
-        came = sum(rows - self._seen.get(key, 0) for key, rows in seen.items())
+        # A worker that is new here begins with rows of before: nobody knows how long they took.
+        known = [key for key in seen if key in self._seen]
+        came = sum(max(0, seen[key] - self._seen[key]) for key in known)
         self._seen, self._at_s = seen, now_s
         return max(1, -(-came // max(1, int(ROWS_PER_S * passed_s))))
 
