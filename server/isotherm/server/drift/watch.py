@@ -100,7 +100,6 @@ class Watch:
             for slot in waiting:
                 self._read(slot)
             now_s = time.monotonic()
-            self._forget()
             for model in self._models.values():
                 model.slide(now_s)
                 self._ask(model, now_s)
@@ -109,6 +108,7 @@ class Watch:
         """Return what is known of every model version now, in the order they were first seen."""
         self.fold()
         with self._lock:
+            self._forget()
             return [
                 report(model.tally.reference, model.tally.totals, model.grown)
                 for model in self._models.values()
