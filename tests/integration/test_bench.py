@@ -155,6 +155,7 @@ def test_a_closed_loop_keeps_its_calls_in_flight(server):
     assert 1.5 < in_flight < 6
 
 
+@pytest.mark.slow
 def test_a_ramp_finds_a_rate(server):
     """Until the server or the generator gives in."""
     shown = _measured(

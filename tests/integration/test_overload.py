@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from isotherm.client.cli.bench.crew import Crew
 from isotherm.client.cli.bench.load import Closed, Open, Period, Target
@@ -19,6 +20,7 @@ OVERLOAD = 4
 PERIOD = Period(duration_s=2.0, warmup_s=0.5)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_carried_is_refused_and_the_rest_is_answered(tmp_path: Path) -> None:
     """Nobody is left without an end, and nothing runs but what is then answered."""
     models.publish(tmp_path, "heavy", models.mlp(WIDTHS))

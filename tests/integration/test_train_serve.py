@@ -13,6 +13,8 @@ from isotherm.client import Client, Prediction
 from isotherm.trainer import config, run
 from tests.support.server import Server, serving
 
+pytestmark = pytest.mark.slow
+
 FAHRENHEIT = np.arange(20.0, 91.0, dtype=np.float32)[:, None]
 
 

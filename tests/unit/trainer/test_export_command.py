@@ -57,6 +57,7 @@ def test_a_file_of_another_exporter_becomes_a_version() -> None:
     assert out.splitlines()[-1] == "published models/again/1/model.onnx"
 
 
+@pytest.mark.slow
 def test_the_same_time_gives_the_same_file(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sample, weights and SOURCE_DATE_EPOCH are all that the bytes depend on."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")

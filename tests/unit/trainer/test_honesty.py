@@ -23,6 +23,7 @@ def test_the_thermometer_keeps_the_line(thermometer: data.Table) -> None:
     assert board.candidates[-1].note == "chosen from weight decays 0.3, 0.1, 1, 3: 0.3"
 
 
+@pytest.mark.slow
 def test_a_surface_in_500_rows_keeps_the_network() -> None:
     """Where lines cannot follow, the network wins by more than two standard errors."""
     rng = np.random.default_rng(0)

@@ -27,7 +27,7 @@ def test_every_error_of_a_worker_has_a_status_of_its_kind():
     """A caller's mistake is 4xx, whatever else is 5xx."""
     statuses = {int(code): HTTP_STATUS[by_number(code)] for code in STATUS.values()}
 
-    assert statuses == {1: 499, 3: 400, 4: 504, 5: 404, 8: 429, 12: 501, 13: 500, 14: 503}
+    assert statuses == {1: 499, 3: 400, 4: 504, 5: 404, 8: 429, 9: 400, 12: 501, 13: 500, 14: 503}
 
 
 def by_number(number: int) -> grpc.StatusCode:
