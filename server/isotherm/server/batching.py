@@ -73,6 +73,7 @@ class Batcher:
         self._scheduled = False
         self._timer_at_ns: int | None = None
         self._last_run_s = 0.0
+        self._shown_wait_s = 0.0
         max_rows = config.max_batch_size if runner.batched else 1
         self._pace = Pace(runner.seconds, max_rows)
         self._waiting = Waiting(config, self._pace, outcome.refuse)
@@ -103,9 +104,13 @@ class Batcher:
 
     def show_waiting(self) -> None:
         """Let the metrics say since when the oldest request waits, and how long a new one would."""
+        wait_s = self._expected_wait_s() if self._waiting or self._free_at_ns else 0.0
         if self._waiting:
             self._counters.waited(self._waiting.oldest_ns)
-        self._counters.expected_wait(self._expected_wait_s())
+        # A server may have hundreds of models, of which most idle.
+        if wait_s or self._shown_wait_s:
+            self._counters.expected_wait(wait_s)
+            self._shown_wait_s = wait_s
 
     def drain(self) -> None:
         """Wait for company no longer: the server is stopping."""

@@ -103,6 +103,8 @@ class History:
         self._clock = clock
         self._lock = threading.Lock()
         self._ring: deque[Sample] = deque(maxlen=SAMPLES)
+        # What was read last, and the blocks' tracks then: an idle server is not read anew.
+        self._read_last: tuple[list[int], Mapping[Key, Words]] = ([], {})
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self.sample()
@@ -142,7 +144,11 @@ class History:
             self.sample()
 
     def _read(self) -> Sample:
-        counts = {(each.name, each.version): _vector(each) for each in total(self._blocks)}
+        tracks, counts = self._read_last
+        found = [block.tracks() for block in self._blocks]
+        if found != tracks:
+            counts = {(each.name, each.version): _vector(each) for each in total(self._blocks)}
+            self._read_last = found, counts
         return Sample(self._clock(), counts)
 
 

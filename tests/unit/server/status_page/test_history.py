@@ -148,3 +148,20 @@ def test_a_started_history_ends_at_once(blocks: list[Block]):
     history.close()
 
     assert not history._thread.is_alive()
+
+
+def test_an_idle_server_is_not_read_anew(clock: Clock, blocks: list[Block]):
+    """A server of hundreds of models that idle reads their words only after a request."""
+    model = blocks[1].open_model("m", 1)
+    succeeded(model, [0], 0, 1, 0)
+    history = History(blocks, clock)
+    first = history.last(60).after
+    clock.now_s += 5
+    idle = history.last(60).after
+    model.refuse(3)
+    busy = history.last(60)
+
+    assert idle.counts is first.counts
+    assert idle.at_s == first.at_s + 5
+    assert busy.after.counts is not first.counts
+    assert busy.of(("m", 1)).errors_per_s == pytest.approx(1 / 5)
