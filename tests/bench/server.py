@@ -154,6 +154,8 @@ def observing(folder: Path, rounds: int) -> list[str]:
     watched = models.with_contract(model, trained.contract(x, x))
     models.publish(folder / "watched", "m", watched)
     rates: dict[str, list[float]] = {name: [] for name in variants}
+    costs_us: dict[str, list[float]] = {name: [] for name in variants}
+    load = h2.Load(10_000, 16, 4)
     with ExitStack() as stack:
         servers = {}
         for name, (flags, environment) in variants.items():
@@ -165,18 +167,34 @@ def observing(folder: Path, rounds: int) -> list[str]:
         for number in range(2 * rounds):
             order = [*servers.items()]
             for name, server in order if number % 2 else order[::-1]:
-                result = h2.send(server.address, body(folder), h2.Load(10_000, 16, 4))
-                rates[name].append(result.per_second)
+                before_s = cpu_s(server.process.pid)
+                rates[name].append(h2.send(server.address, body(folder), load).per_second)
+                used_s = cpu_s(server.process.pid) - before_s
+                costs_us[name].append(used_s / load.requests * 1e6)
     lines = [
         "**What observing costs** (16 x 4, one worker)",
         "",
-        "| switched on | requests/s | of nothing |",
-        "| --- | --- | --- |",
+        "| switched on | requests/s | of nothing | CPU a request | of nothing |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, found in rates.items():
-        ratio = median(a / b for a, b in zip(found, rates["nothing"], strict=True))
-        lines.append(f"| {name} | {median(found):.0f} | {ratio:.1%} |")
-    return [*lines, ""]
+        cost_us = costs_us[name]
+        lines.append(
+            f"| {name} | {median(found):.0f} | {share(found, rates['nothing']):.1%} "
+            f"| {median(cost_us):.1f} us | {share(cost_us, costs_us['nothing']):.1%} |"
+        )
+    return [
+        *lines,
+        "",
+        "Median ratios of interleaved runs. CPU is that of the worker and the supervisor; it varies "
+        "less from run to run than the rate, which depends on what else the machine does.",
+        "",
+    ]
+
+
+def share(found: list[float], of: list[float]) -> float:
+    """Return the median ratio of runs that followed each other."""
+    return median(a / b for a, b in zip(found, of, strict=True))
 
 
 def scaling(folder: Path, rounds: int) -> list[str]:
@@ -229,6 +247,13 @@ def usage(supervisor: int) -> tuple[float, float, int, int]:
         waits += int(found(r"^voluntary_ctxt_switches:\s+(\d+)", text))
         preemptions += int(found(r"^nonvoluntary_ctxt_switches:\s+(\d+)", text))
     return int(fields[11]) * TICK_S, int(fields[12]) * TICK_S, waits, preemptions
+
+
+def cpu_s(supervisor: int) -> float:
+    """Return the CPU seconds of a server's worker and of its supervisor."""
+    fields = Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()
+    user_s, system_s, *_ = usage(supervisor)
+    return user_s + system_s + (int(fields[11]) + int(fields[12])) * TICK_S
 
 
 def children(pid: int) -> list[int]:
