@@ -186,8 +186,8 @@ def observing(folder: Path, rounds: int) -> list[str]:
     return [
         *lines,
         "",
-        "Median ratios of interleaved runs. CPU is that of the worker and the supervisor; it varies "
-        "less from run to run than the rate, which depends on what else the machine does.",
+        "Median ratios of interleaved runs. CPU is that of the worker and the supervisor; it "
+        "varies less than the rate, which depends on what else the machine does.",
         "",
     ]
 
