@@ -8,17 +8,12 @@ again in the same slot finds its block as it was: counters go on, gauges start f
 
 from __future__ import annotations
 
-import mmap
-import os
-import tempfile
 import time
 from collections.abc import Collection, Sequence
 from operator import itemgetter
 from typing import Final
 
-import numpy as np
-
-from isotherm.server import layout
+from isotherm.server import layout, memory
 from isotherm.server.errors import LoadError
 from isotherm.server.layout import ModelState, WorkerState
 from isotherm.server.model_counters import ModelCounters, Words
@@ -37,19 +32,13 @@ class Block:
         self.fd = fd
         self.rpcs = (*rpcs, OTHER_RPC)
         self._models_start = layout.RPCS_START + len(self.rpcs) * layout.CODES
-        size = 8 * (self._models_start + layout.MAX_MODELS * layout.MODEL_WORDS)
-        os.truncate(fd, size)
-        self.words: Words = np.frombuffer(mmap.mmap(fd, size), np.int64)
+        count = self._models_start + layout.MAX_MODELS * layout.MODEL_WORDS
+        self.words: Words = memory.words(fd, count)
 
     @classmethod
     def create(cls, rpcs: Sequence[str]) -> Block:
-        """Make a block of zeros. Pages take memory only once they are written."""
-        if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("isotherm-counters")
-        else:
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
-        return cls(fd, rpcs)
+        """Make a block of zeros."""
+        return cls(memory.create("isotherm-counters"), rpcs)
 
     @property
     def state(self) -> WorkerState:

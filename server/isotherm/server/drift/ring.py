@@ -7,15 +7,14 @@ the middle leaves nothing; its successor writes on where it stopped.
 
 from __future__ import annotations
 
-import mmap
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isotherm.server import memory
 
 # Words of 8 bytes: 4 MiB, some 16 000 rows of 64 columns between two looks of the reader.
 CAPACITY: Final = 1 << 19
@@ -48,18 +47,13 @@ class Ring:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        size = 8 * (_DATA + CAPACITY)
-        os.truncate(fd, size)
-        self.words: NDArray[np.int64] = np.frombuffer(mmap.mmap(fd, size), np.int64)
+        self.words: NDArray[np.int64] = memory.words(fd, _DATA + CAPACITY)
         self.floats: NDArray[np.float32] = self.words[_DATA:].view(np.float32)
 
     @classmethod
     def create(cls) -> Ring:
-        """Make an empty ring. Pages take memory only once they are written."""
-        if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("isotherm-drift"))
-        with tempfile.TemporaryFile() as file:
-            return cls(os.dup(file.fileno()))
+        """Make an empty ring."""
+        return cls(memory.create("isotherm-drift"))
 
 
 class Writer:
