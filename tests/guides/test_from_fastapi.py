@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from isotherm.client import Client
 from tests.guides.page import BACKGROUND, Reader, broken_links, commands, sections, server_flags
 from tests.support.environments import ROOT, beside
-from tests.support.server import Server, eventually, free_port, serving
+from tests.support.server import Server, eventually, free_port, halted, serving
 
 PAGE = "from-fastapi.md"
 SECTIONS = sections(PAGE)
@@ -203,21 +204,25 @@ def test_what_the_caller_did_wrong_is_said(edge: Web, server: Server) -> None:
 def test_a_full_queue_and_a_late_answer_have_their_own_statuses(
     fastapi: Path, tmp_path: Path
 ) -> None:
-    """The first caller waits for company until its time is up; the second finds no room."""
+    """A caller who waits for company leaves no room; a server that is halted answers nobody."""
     flags = ("--max-queue-delay-us", "30000000", "--max-queue-rows", "4", "--max-batch-size", "4")
     with (
         serving(*server_flags(SERVED), *flags) as server,
         edge_of(server, fastapi, tmp_path / "edge") as edge,
         ThreadPoolExecutor(1) as pool,
+        Client(server.address, timeout=20.0) as client,
     ):
-        late = pool.submit(edge.predict, THREE)
+        # Until the client is closed.
+        pool.submit(client.predict, "thermometer", [35.7, 56.3, 48.9])
         series = 'isotherm_queue_pending_rows{model="thermometer",version="1"}'
         assert eventually(lambda: server.metric(series) == len(THREE))
         refused = edge.predict(THREE)
+        with halted(server):
+            late = edge.predict(THREE)
 
-        assert (429, "1") == (refused.status, refused.headers["retry-after"])
-        assert late.result().status == 504
-        assert refused.body == late.result().body == {"detail": "the model gives no answer now"}
+    assert (429, "1") == (refused.status, refused.headers["retry-after"])
+    assert late.status == 504
+    assert refused.body == late.body == {"detail": "the model gives no answer now"}
 
 
 @pytest.mark.slow

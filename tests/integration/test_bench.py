@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,7 +19,7 @@ from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models, triton
 from tests.support.certificates import Authority
 from tests.support.rpc import call
-from tests.support.server import Server, eventually, serving
+from tests.support.server import eventually, halted, serving
 
 RATE = 100
 DURATION_S = 0.5
@@ -56,17 +55,6 @@ def _measured(address, *arguments, **options):
     return json.loads(done.stdout)
 
 
-def _worker(server: Server) -> int:
-    """The process that answers, below the supervisor."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    (worker,) = [
-        int(child)
-        for child in children.read_text().split()
-        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-    return worker
-
-
 def _answered(server):
     return server.metric(
         'grpc_server_handled_total{grpc_code="OK",grpc_method="ModelInfer",'
@@ -86,10 +74,8 @@ def _halted_once(server, seconds):
 
     def halt():
         _under_load(server, before)
-        worker = _worker(server)
-        os.kill(worker, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(worker, signal.SIGCONT)
+        with halted(server):
+            time.sleep(seconds)
 
     thread = threading.Thread(target=halt)
     thread.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -61,12 +60,6 @@ def metric(server: Server, name: str, target: str, sign: str = "") -> float:
     return server.metric(f"isotherm_feedback_{name}{{{labels}}}")
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for thread in threads for child in thread.read_text().split()]
-
-
 def test_two_workers_show_what_numpy_computes_and_a_killed_one_loses_nothing(
     server: Server,
 ) -> None:
@@ -78,7 +71,7 @@ def test_two_workers_show_what_numpy_computes_and_a_killed_one_loses_nothing(
     half = ROWS // 2
     report(server, prediction[:half], truth[:half], width[:half])
     rows = metric(server, "rows_total", "low")
-    os.kill(children(server.process.pid)[0], signal.SIGKILL)
+    os.kill(server.workers()[0], signal.SIGKILL)
     assert eventually(lambda: not server.ready())
     assert eventually(server.ready, 30)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -92,6 +93,30 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(STOP_TIMEOUT_S)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that answer, below the supervisor."""
+        # Whichever of the supervisor's threads started them.
+        lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = sorted({int(child) for each in lists for child in each.read_text().split()})
+        return [
+            child
+            for child in children
+            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+
+
+@contextmanager
+def halted(server: Server) -> Iterator[None]:
+    """Halt a server's workers: connections stay, and nobody answers."""
+    workers = server.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
 
 
 def command(repository: Path | str, *flags: str) -> list[str]:
