@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from isotherm.client._hedge import Hedge
+    from isotherm.client._interval import Interval
     from isotherm.client._prediction import Prediction
     from isotherm.client._retry import Retry
     from isotherm.client._security import Tls
@@ -43,6 +45,8 @@ __all__ = [
     "Client",
     "ClosedError",
     "DeadlineExceededError",
+    "Hedge",
+    "Interval",
     "InvalidAnswerError",
     "InvalidInputError",
     "IsothermError",
@@ -66,6 +70,8 @@ _MODULES = {
     "Client": "_sync",
     "ClosedError": "_errors",
     "DeadlineExceededError": "_errors",
+    "Hedge": "_hedge",
+    "Interval": "_interval",
     "InvalidAnswerError": "_errors",
     "InvalidInputError": "_errors",
     "IsothermError": "_errors",

@@ -3,36 +3,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, cast, overload
+from typing import Self, overload
 
-import grpc
-import grpc.aio
 from numpy.typing import ArrayLike
 
-from isotherm.client._channel import check_target, options, secure
-from isotherm.client._conversation import (
-    Call,
-    Conversation,
-    Conversations,
-    Deadline,
-    Result,
-    Version,
-)
-from isotherm.client._errors import IsothermError, from_status
+from isotherm.client import _conversation
+from isotherm.client._conversation import Outputs, Version
 from isotherm.client._feedback import Report
+from isotherm.client._hedge import Hedge
 from isotherm.client._inputs import Inputs
-from isotherm.client._methods import METHODS
+from isotherm.client._interval import Interval
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
-from isotherm.client._security import Bearer, Tls, Token
-from isotherm.client._trace import with_trace
+from isotherm.client._security import Tls, Token
+from isotherm.client._settings import Settings
+from isotherm.client._stream import check_in_flight
+from isotherm.client._tasks import Tasks
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
     ModelConfig,
     ModelMetadataResponse,
+    ModelStatisticsResponse,
+    RepositoryIndexResponse,
     ServerMetadataResponse,
 )
 from isotherm.v1.tensors import Array
@@ -43,16 +37,23 @@ _DEFAULT_RETRY = Retry()
 class AsyncClient:
     """Calls a server of the Open Inference Protocol; safe to share between the tasks of a loop.
 
-    Every call has a deadline over all that it takes: the metadata that the first `predict` of a
-    model asks for, and retries. Failures are an `IsothermError` of some kind.
+    Every call has a deadline over all that it takes: what the first `predict` of a model asks
+    about it, and retries. Failures are an `IsothermError` of some kind.
 
     Args:
-        target: The server's address, HOST:PORT or any other name that gRPC resolves.
+        target: The server's address, HOST:PORT. `dns:///HOST:PORT` asks all servers that the name
+            stands for in turn, as long as they are healthy; `ipv4:HOST:PORT,HOST:PORT` likewise.
         tls: Whether to speak TLS, with the authorities that gRPC knows; a `Tls` says more.
         token: What every call brings as its bearer token: the token itself, or the file it lies in,
             which is read again when it changes. Without TLS it travels unencrypted.
         timeout: Seconds that a call may take unless it says otherwise.
-        retry: What is tried again when nobody answers.
+        retry: What is tried again, and how often.
+        connections: How many connections calls are spread over, 1 to 64; they are opened as calls
+            need them. A connection stays with one worker of a server.
+        coalesce: Whether small requests for one model travel together where callers ask at the
+            same time. An idle client delays nobody for it. Only where the server says that the
+            model takes its rows one by one.
+        hedge: Whether, and when, a late inference is sent a second time.
 
     Raises:
         InvalidInputError: The target, a file or the token cannot be used.
@@ -66,14 +67,13 @@ class AsyncClient:
         token: Token | None = None,
         timeout: float = 5.0,
         retry: Retry = _DEFAULT_RETRY,
+        connections: int = 4,
+        coalesce: bool = True,
+        hedge: Hedge | None = None,
     ) -> None:
-        self._conversations = Conversations(check_target(target), timeout)
-        self._bearer = Bearer(token)
-        secured = secure(tls)
-        self._credentials = None if secured is None else secured.credentials()
-        self._options = options(retry, secured)
-        self._channel: grpc.aio.Channel | None = None
-        self._stubs: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self._tasks = Tasks(
+            Settings(target, tls, token, timeout, retry, connections, coalesce, hedge)
+        )
 
     @overload
     async def predict(
@@ -103,7 +103,7 @@ class AsyncClient:
         x: Inputs,
         *,
         version: Version = None,
-        outputs: str | Sequence[str] | None = None,
+        outputs: Outputs = None,
         timeout: float | None = None,
     ) -> Array | Prediction:
         """Run the model on `x` and return its outputs, in the order of the rows.
@@ -113,6 +113,9 @@ class AsyncClient:
             x: An array of shape `(rows, features)`, or a dict of arrays for several inputs. Shape
                 `(n,)` is n rows if the model has one feature. Numbers are cast to the model's type
                 where that is safe: float64 to FP32 rounds, a value beyond its range is refused.
+                Or a table, where the model has a contract: a list of dicts, a dict of columns, a
+                DataFrame of pandas or polars, or a table of Arrow. Its columns are matched to the
+                model's features by name; it may have others, and its units must not contradict.
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that the call may take in all.
@@ -121,7 +124,61 @@ class AsyncClient:
             The array when there is one output, else a `Prediction`. Arrays are read-only views on
             the received message, and BYTES come as arrays of `bytes` objects.
         """
-        return await self._run(self._conversations.predict(model, x, version, outputs), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.predict(model, x, version, outputs, deadline)
+
+    async def predict_interval(
+        self,
+        model: str,
+        x: Inputs,
+        *,
+        version: Version = None,
+        timeout: float | None = None,
+    ) -> Interval:
+        """Run the model on `x` and return its predictions with their bounds.
+
+        Args:
+            model: The model's name.
+            x: As for `predict`.
+            version: The model's version; the server chooses when there is none.
+            timeout: Seconds that the call may take in all.
+
+        Raises:
+            NoContractError: The model has no prediction interval, or no contract that says so.
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        names, coverage = await tasks.run(tasks.conversations.interval(model, version, deadline))
+        prediction = await tasks.predict(model, x, version, names, deadline)
+        return _conversation.interval(names, coverage, prediction)
+
+    def predict_stream(
+        self,
+        model: str,
+        batches: Iterable[Inputs] | AsyncIterable[Inputs],
+        *,
+        version: Version = None,
+        outputs: Outputs = None,
+        timeout: float | None = None,
+        in_flight: int = 8,
+    ) -> AsyncIterator[Array | Prediction]:
+        """Run the model on one batch after the other, and yield their outputs in that order.
+
+        No more than `in_flight` batches are read ahead of the answers, so memory does not grow
+        with their number. An error ends the stream when its batch's turn has come: everything
+        before it has been yielded.
+
+        Args:
+            model: The model's name.
+            batches: Batches of any size, each as for `predict`. Some thousand rows are fast.
+            version: The model's version; the server chooses when there is none.
+            outputs: The outputs to return: one name, several, or all.
+            timeout: Seconds that each batch may take.
+            in_flight: How many batches are on their way at the same time, 1 or more.
+        """
+        check_in_flight(in_flight)
+        return self._tasks.stream(model, batches, version, outputs, timeout, in_flight)
 
     async def feedback(
         self,
@@ -166,7 +223,9 @@ class AsyncClient:
             UnsupportedError: The server has no such service: it is none of ours.
         """
         report = Report(prediction, truth, lower, upper, predicted_at)
-        return await self._run(self._conversations.feedback(model, report, version), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.feedback(model, report, version, deadline))
 
     async def contract(
         self, model: str, version: Version = None, *, timeout: float | None = None
@@ -176,23 +235,31 @@ class AsyncClient:
         Raises:
             NoContractError: The model carries none, or the server is none of ours.
         """
-        return await self._run(self._conversations.contract(model, version), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.contract(model, version, deadline))
 
     async def config(
         self, model: str, version: Version = None, *, timeout: float | None = None
     ) -> ModelConfig:
         """Return how the server runs the model: batching, instances, parameters."""
-        return await self._run(self._conversations.config(model, version), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.config(model, version, deadline))
 
     async def model_metadata(
         self, model: str, version: Version = None, *, timeout: float | None = None
     ) -> ModelMetadataResponse:
         """Return the model's versions, inputs and outputs."""
-        return await self._run(self._conversations.model_metadata(model, version), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.model_metadata(model, version, deadline))
 
     async def server_metadata(self, *, timeout: float | None = None) -> ServerMetadataResponse:
         """Return the server's name, version and extensions."""
-        return await self._run(self._conversations.server_metadata(), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.server_metadata(deadline))
 
     async def health(
         self, model: str | None = None, version: Version = None, *, timeout: float | None = None
@@ -202,13 +269,70 @@ class AsyncClient:
         Asks ServerReady or ModelReady, which every server of the protocol has; not all of them
         have `grpc.health.v1`. A server that cannot be reached raises an error.
         """
-        return await self._run(self._conversations.health(model, version), timeout)
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.health(model, version, deadline))
+
+    async def wait_ready(
+        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+    ) -> None:
+        """Wait until the server, or one model, is ready to answer.
+
+        A server that is not there yet, and a model that it does not know yet, are waited for.
+
+        Raises:
+            DeadlineExceededError: It was not ready in time; the message says what it lacked.
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.wait_ready(model, version, deadline))
+
+    async def statistics(
+        self, model: str = "", version: Version = None, *, timeout: float | None = None
+    ) -> ModelStatisticsResponse:
+        """Return the server's counters of a model, or of all models.
+
+        Raises:
+            UnsupportedError: The server does not count (statistics are a Triton extension).
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.statistics(model, version, deadline))
+
+    async def models(self, *, timeout: float | None = None) -> RepositoryIndexResponse:
+        """Return the models of the server's repository, with their versions and states.
+
+        Raises:
+            UnsupportedError: The server has no such index.
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.models(deadline))
+
+    async def load(self, model: str, *, timeout: float | None = None) -> None:
+        """Have the server load a model, or load it anew, and wait until it is there.
+
+        Raises:
+            RemoteError: Among others where the server takes no such orders (UNAVAILABLE of Triton,
+                PERMISSION_DENIED or FAILED_PRECONDITION elsewhere).
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.load(model, deadline))
+
+    async def unload(self, model: str, *, timeout: float | None = None) -> None:
+        """Have the server unload a model.
+
+        Raises:
+            RemoteError: As for `load`.
+        """
+        tasks = self._tasks
+        deadline = tasks.conversations.begin(timeout)
+        return await tasks.run(tasks.conversations.unload(model, deadline))
 
     async def close(self) -> None:
-        """Close the connection; calls in flight end with CallCancelledError."""
-        self._conversations.closed = True
-        if self._channel is not None:
-            await self._channel.close()
+        """Close the connections; calls in flight end with CallCancelledError."""
+        await self._tasks.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,49 +344,3 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-    async def _run(self, conversation: Conversation[Result], timeout: float | None) -> Result:
-        deadline = self._conversations.begin(timeout)
-        self._connect()
-        try:
-            call = next(conversation)
-            while True:
-                try:
-                    answer = await self._send(call, deadline)
-                except IsothermError as error:
-                    call = conversation.throw(error)
-                else:
-                    call = conversation.send(answer)
-        except StopIteration as end:
-            return cast("Result", end.value)
-
-    def _connect(self) -> None:
-        # A channel belongs to the running event loop; a client may be made before there is one.
-        if self._channel is None:
-            target = self._conversations.target
-            if self._credentials is None:
-                channel = grpc.aio.insecure_channel(target, self._options)
-            else:
-                channel = grpc.aio.secure_channel(target, self._credentials, self._options)
-            self._stubs = {
-                method.path: channel.unary_unary(method.path, method.serialize, method.parse)
-                for method in METHODS
-            }
-            self._channel = channel
-
-    async def _send(self, call: Call, deadline: Deadline) -> Any:
-        self._conversations.check_open()
-        try:
-            return await self._stubs[call.method.path](
-                call.request,
-                timeout=deadline.left_s(),
-                metadata=with_trace(self._bearer.metadata()),
-            )
-        except grpc.RpcError as exc:
-            raise from_status(exc, target=self._conversations.target, model=call.model) from exc
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is None or task.cancelling() or not self._conversations.closed:
-                raise
-            # grpc.aio tells of a closed channel as if the caller's own task had been cancelled.
-            raise self._conversations.cut_off(call) from exc

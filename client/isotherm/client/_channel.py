@@ -1,20 +1,33 @@
-"""The channel's settings: message sizes, reconnecting, the retry policy."""
+"""The channel's settings: message sizes, reconnecting, balancing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import grpc
 
 from isotherm.client._errors import InvalidInputError
-from isotherm.client._methods import SERVICE
-from isotherm.client._retry import Retry
+from isotherm.client._methods import METHODS
 from isotherm.client._security import Tls
 
 _UNLIMITED: Final = -1
 # What people paste from a browser; gRPC would look it up as a host name.
 _FOREIGN_SCHEMES: Final = ("http://", "https://", "grpc://", "grpcs://")
+# Names that stand for several servers: HOST:PORT alone is one, and is asked even while it says that
+# it is not ready.
+_BALANCED_SCHEMES: Final = ("dns:", "ipv4:", "ipv6:")
+# Calls go round over all servers that say they are healthy. Where a server has no health service,
+# gRPC takes it for healthy.
+_BALANCING: Final = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+    }
+)
+# Two names a second at most: gRPC's own half a minute is how long a new pod would stay unknown.
+_RESOLUTION_PAUSE_MS: Final = 500
 
 
 def secure(tls: bool | Tls) -> Tls | None:
@@ -33,8 +46,17 @@ def connect(
     return grpc.secure_channel(target, tls.credentials(), settings)
 
 
-def options(retry: Retry, tls: Tls | None = None) -> list[tuple[str, int | str]]:
-    """Return the options for a channel and its asyncio twin."""
+def stubs(channel: Any) -> Mapping[str, Any]:
+    """Return what makes the calls of each method, blocking or asyncio as the channel is."""
+    return {
+        method.path: channel.unary_unary(method.path, method.serialize, method.parse)
+        for method in METHODS
+    }
+
+
+def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
+    """Return the options for a channel to `target`, blocking or asyncio."""
+    balancing = [("grpc.service_config", _BALANCING)] if is_balanced(target) else []
     return [
         *(tls.options() if tls is not None else ()),
         ("grpc.max_receive_message_length", _UNLIMITED),
@@ -42,8 +64,18 @@ def options(retry: Retry, tls: Tls | None = None) -> list[tuple[str, int | str]]
         # A restarted server is found within half a second; by default gRPC waits up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 500),
-        ("grpc.service_config", retry.service_config(SERVICE)),
+        ("grpc.dns_min_time_between_resolutions_ms", _RESOLUTION_PAUSE_MS),
+        # Repeating is the client's: it counts attempts, keeps a budget, and changes connections.
+        ("grpc.enable_retries", 0),
+        # Channels with equal settings would share one connection.
+        ("grpc.use_local_subchannel_pool", 1),
+        *balancing,
     ]
+
+
+def is_balanced(target: str) -> bool:
+    """Tell whether the target's name stands for several servers."""
+    return target.startswith(_BALANCED_SCHEMES)
 
 
 def check_target(target: str) -> str:

@@ -21,6 +21,7 @@ An InvalidInputError is found here where it can be, else by the server (INVALID_
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, cast
@@ -37,7 +38,10 @@ class IsothermError(Exception):
         model: The model that the call was about; empty when it was about the server.
         target: The server's address; empty when nothing was sent.
         code: The gRPC status of the call; None when there was no status.
+        attempts: How often the call was made; 0 when nothing was sent.
     """
+
+    attempts: int = 0
 
     def __init__(
         self,
@@ -72,6 +76,9 @@ class ClosedError(IsothermError):
 class RemoteError(IsothermError):
     """The call ended with a gRPC status; classes below say more where the status does."""
 
+    # The server asked not to be asked again.
+    final: bool = False
+
 
 class NotFoundError(RemoteError, LookupError):
     """The server has no such model, or not in this version."""
@@ -88,6 +95,12 @@ class UnsupportedError(RemoteError):
 class DeadlineExceededError(RemoteError, TimeoutError):
     """No answer came within the timeout."""
 
+    @classmethod
+    def local(cls, message: str, *, model: str, target: str) -> DeadlineExceededError:
+        """Return the error of a deadline that passed here, while no call was being made."""
+        code = grpc.StatusCode.DEADLINE_EXCEEDED
+        return cls(message, model=model, target=target, code=code)
+
 
 class CallCancelledError(RemoteError):
     """The call was cancelled by the server or on the way to it."""
@@ -98,17 +111,18 @@ class ServerFaultError(RemoteError):
 
 
 class TransientError(RemoteError):
-    """The same call may succeed later."""
-
-
-class OverloadedError(TransientError):
-    """The server has too much to do.
+    """The same call may succeed later.
 
     Attributes:
-        retry_after_s: When the server wants to be asked again; None when it did not say.
+        retry_after_s: In how many seconds the server wants to be asked again; None when it did not
+            say.
     """
 
     retry_after_s: float | None = None
+
+
+class OverloadedError(TransientError):
+    """The server has too much to do; see `retry_after_s`."""
 
 
 class UnavailableError(TransientError):
@@ -140,15 +154,26 @@ def from_status(cause: grpc.RpcError, *, target: str, model: str = "") -> Isothe
     details = cause.details() or "no details"
     message = f"{details} ({code.name} from {target})"
     error = _CLASSES.get(code, RemoteError)(message, model=model, target=target, code=code)
-    if isinstance(error, OverloadedError):
-        error.retry_after_s = _pushback_s(cause)
+    error.attempts = 1
+    pushback = _pushback_ms(cause)
+    if pushback is not None and isinstance(error, RemoteError):
+        # Anything but a number of milliseconds, such as -1, means never.
+        error.final = not pushback.isdecimal()
+        if isinstance(error, TransientError) and not error.final:
+            error.retry_after_s = int(pushback) / 1000
     return error
 
 
-def _pushback_s(cause: grpc.RpcError) -> float | None:
+def for_another(error: IsothermError) -> IsothermError:
+    """Return an error of its own for each caller of one call: raising one adds to its traceback."""
+    twin = copy.copy(error)
+    twin.__cause__ = error.__cause__
+    return twin
+
+
+def _pushback_ms(cause: grpc.RpcError) -> str | None:
     metadata = cast("Iterable[tuple[str, str | bytes]]", cause.trailing_metadata() or ())
     for key, value in metadata:
-        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-        if key == _PUSHBACK_KEY and text.isdecimal():
-            return int(text) / 1000
+        if key == _PUSHBACK_KEY:
+            return value.decode("ascii", "replace") if isinstance(value, bytes) else value
     return None

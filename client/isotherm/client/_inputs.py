@@ -7,17 +7,21 @@ one feature. Everything else is refused here, where both the array and the model
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from isotherm.client._errors import InvalidInputError
+from isotherm.client._misfit import Misfit
 from isotherm.client._signature import Signature, TensorSpec
+from isotherm.client._table import Table, refuse
 from isotherm.v1.tensors import DTYPES, Array, TensorError, datatype_of
 
-Inputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+# An array, or arrays by input name; where the model has a contract also columns by feature name,
+# rows of features by name, or a table.
+Inputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[Mapping[str, Any]] | Table
 # Name, datatype and elements of one input tensor.
 Fitted: TypeAlias = tuple[str, str, Array]
 
@@ -25,18 +29,20 @@ _ROWS_AND_FEATURES: Final = 2
 
 
 def fit(signature: Signature, x: Inputs) -> list[Fitted]:
-    """Return the input tensors that `x` stands for; raise InvalidInputError if it fits none."""
+    """Return the input tensors that `x` stands for; raise InvalidInputError if it fits none.
+
+    A table is refused: what a contract says of its columns is applied before (`_table.arrange`).
+    """
     try:
-        if isinstance(x, Mapping):
-            return _by_name(signature, x)
+        # Nearly always an array: the other questions take longer than all else that it needs.
+        if type(x) is not np.ndarray:
+            if isinstance(x, Mapping):
+                return _by_name(signature, x)
+            refuse(x)
         return [_one(_only_input(signature), _array(x))]
-    except _Misfit as error:
+    except Misfit as error:
         msg = f"model '{signature.model}': {error}"
         raise InvalidInputError(msg, model=signature.model) from error.__cause__
-
-
-class _Misfit(Exception):  # noqa: N818  a signal inside this module, never seen outside
-    """What does not fit, to be told together with the model's name."""
 
 
 def _by_name(signature: Signature, arrays: Mapping[str, ArrayLike]) -> list[Fitted]:
@@ -47,7 +53,7 @@ def _by_name(signature: Signature, arrays: Mapping[str, ArrayLike]) -> list[Fitt
     if expected != arrays.keys():
         found = ", ".join(arrays) or "none"
         msg = f"expected arrays for the inputs {signature.input_names}, got {found}"
-        raise _Misfit(msg)
+        raise Misfit(msg)
     return [_one(spec, _array(arrays[spec.name])) for spec in signature.inputs]
 
 
@@ -57,16 +63,16 @@ def _only_input(signature: Signature) -> TensorSpec:
             f"it has {len(signature.inputs)} inputs ({signature.input_names}): "
             "pass a dict of arrays by input name"
         )
-        raise _Misfit(msg)
+        raise Misfit(msg)
     return signature.inputs[0]
 
 
-def _array(values: ArrayLike) -> Array:
+def _array(values: Any) -> Array:
     try:
         return np.asarray(values)
     except ValueError as error:
         msg = f"the input is no array: {error}"
-        raise _Misfit(msg) from error
+        raise Misfit(msg) from error
 
 
 def _as_is(name: str, array: Array) -> Fitted:
@@ -74,7 +80,7 @@ def _as_is(name: str, array: Array) -> Fitted:
         return name, datatype_of(array), array
     except TensorError as error:
         msg = f"input '{name}': {error}"
-        raise _Misfit(msg) from error
+        raise Misfit(msg) from error
 
 
 def _one(spec: TensorSpec, array: Array) -> Fitted:
@@ -93,7 +99,7 @@ def _shape(spec: TensorSpec, array: Array) -> Array:
     elif array.ndim < _ROWS_AND_FEATURES == len(spec.shape):
         return _rows(spec, array)
     msg = f"input '{spec.name}' has shape {list(spec.shape)}, got an array of shape {array.shape}"
-    raise _Misfit(msg)
+    raise Misfit(msg)
 
 
 def _rows(spec: TensorSpec, array: Array) -> Array:
@@ -107,14 +113,14 @@ def _rows(spec: TensorSpec, array: Array) -> Array:
         f"ways: {count} rows of 1 feature, x.reshape(-1, 1), or 1 row of {count} features, "
         "x.reshape(1, -1); pass one of them"
     )
-    raise _Misfit(msg)
+    raise Misfit(msg)
 
 
 def _cast(spec: TensorSpec, array: Array) -> Array:
     dtype = DTYPES.get(spec.datatype)
     if dtype is None:
         msg = f"input '{spec.name}' has datatype '{spec.datatype}', which this client does not know"
-        raise _Misfit(msg)
+        raise Misfit(msg)
     if spec.datatype == "BYTES":
         return _texts(spec, array)
     if array.dtype == dtype:
@@ -124,7 +130,7 @@ def _cast(spec: TensorSpec, array: Array) -> Array:
     if dtype.kind in "iu" and array.dtype.kind in "iub":
         return _integers(spec, array, dtype)
     msg = f"input '{spec.name}' is {spec.datatype}, got an array of {array.dtype}"
-    raise _Misfit(msg)
+    raise Misfit(msg)
 
 
 def _floats(spec: TensorSpec, array: Array, dtype: np.dtype[Any]) -> Array:
@@ -133,7 +139,7 @@ def _floats(spec: TensorSpec, array: Array, dtype: np.dtype[Any]) -> Array:
     lost = np.isinf(cast) & np.isfinite(array)
     if lost.any():
         msg = f"input '{spec.name}' is {spec.datatype}, which cannot hold {array[lost].flat[0]}"
-        raise _Misfit(msg)
+        raise Misfit(msg)
     return cast
 
 
@@ -143,7 +149,7 @@ def _integers(spec: TensorSpec, array: Array, dtype: np.dtype[Any]) -> Array:
     lost = (cast != array) | ((cast < 0) != (array < 0))
     if lost.any():
         msg = f"input '{spec.name}' is {spec.datatype}, which cannot hold {array[lost].flat[0]}"
-        raise _Misfit(msg)
+        raise Misfit(msg)
     return cast
 
 
@@ -152,4 +158,4 @@ def _texts(spec: TensorSpec, array: Array) -> Array:
     if kind in "SU" or (kind == "O" and all(isinstance(each, str | bytes) for each in array.flat)):
         return array
     msg = f"input '{spec.name}' is BYTES: it takes str and bytes, got an array of {array.dtype}"
-    raise _Misfit(msg)
+    raise Misfit(msg)

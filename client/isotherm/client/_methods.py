@@ -21,11 +21,15 @@ FEEDBACK: Final = "isotherm.v1.Feedback"
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Answer]):
-    """One unary method: its path, and how its messages become bytes and back."""
+    """One unary method: its path, and how its messages become bytes and back.
+
+    With `repeatable`, making the call twice is the same as making it once.
+    """
 
     path: str
     serialize: Callable[[Request], bytes]
     parse: Callable[[bytes], Answer]
+    repeatable: bool = True
 
 
 SERVER_READY: Final = Method(
@@ -58,10 +62,32 @@ MODEL_INFER: Final = Method(
     pb.ModelInferRequest.SerializeToString,
     pb.ModelInferResponse.FromString,
 )
+MODEL_STATISTICS: Final = Method(
+    f"/{SERVICE}/ModelStatistics",
+    pb.ModelStatisticsRequest.SerializeToString,
+    pb.ModelStatisticsResponse.FromString,
+)
+REPOSITORY_INDEX: Final = Method(
+    f"/{SERVICE}/RepositoryIndex",
+    pb.RepositoryIndexRequest.SerializeToString,
+    pb.RepositoryIndexResponse.FromString,
+)
+MODEL_LOAD: Final = Method(
+    f"/{SERVICE}/RepositoryModelLoad",
+    pb.RepositoryModelLoadRequest.SerializeToString,
+    pb.RepositoryModelLoadResponse.FromString,
+)
+MODEL_UNLOAD: Final = Method(
+    f"/{SERVICE}/RepositoryModelUnload",
+    pb.RepositoryModelUnloadRequest.SerializeToString,
+    pb.RepositoryModelUnloadResponse.FromString,
+)
 FEEDBACK_REPORT: Final = Method(
     f"/{FEEDBACK}/Report",
     feedback_pb2.ReportRequest.SerializeToString,
     feedback_pb2.ReportResponse.FromString,
+    # A report that arrived and is sent again counts twice.
+    repeatable=False,
 )
 METHODS: Final[tuple[Method[Any, Any], ...]] = (
     SERVER_READY,
@@ -70,5 +96,9 @@ METHODS: Final[tuple[Method[Any, Any], ...]] = (
     MODEL_METADATA,
     MODEL_CONFIG,
     MODEL_INFER,
+    MODEL_STATISTICS,
+    REPOSITORY_INDEX,
+    MODEL_LOAD,
+    MODEL_UNLOAD,
     FEEDBACK_REPORT,
 )

@@ -1,26 +1,36 @@
-"""The retry policy: which failures gRPC repeats by itself, how often and how soon."""
+"""The retry policy: which failures are repeated, how often, how soon, and when no more."""
 
 from __future__ import annotations
 
-import json
 import math
+import random
+import threading
 from dataclasses import dataclass
 from typing import Final
 
-# gRPC takes no more than this, whatever the policy says.
-_MAX_ATTEMPTS: Final = 5
+from isotherm.client._errors import CallCancelledError, OverloadedError, RemoteError, TransientError
+
+_MOST_ATTEMPTS: Final = 10
+_EARNED_BY_A_SUCCESS: Final = 0.1
+# Callers who failed together must not come back together.
+_JITTER: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
-    """Repeats a call that ended UNAVAILABLE, within the call's one deadline.
+    """Repeats a call that may succeed later, within the call's one deadline.
 
-    The back-off grows by `multiplier` from `initial_backoff_s` to `max_backoff_s`, with jitter. A
-    budget keeps a broken server from being stormed: `budget` failures in a row use it up, and each
-    success earns a tenth of a retry back.
+    That is a call that ended UNAVAILABLE, one that was CANCELLED on the way though its caller did
+    not ask for it, and one that an overloaded server refused while saying when to come back
+    (RESOURCE_EXHAUSTED with `grpc-retry-pushback-ms`). The server's word on the time holds; without
+    one the pause grows by `multiplier` from `initial_backoff_s` to `max_backoff_s`, give or take a
+    fifth.
+
+    A budget keeps a broken server from being stormed: `budget` failures in a row use it up, and
+    each success earns a tenth of a retry back.
 
     Attributes:
-        attempts: Calls in all, 1 (no retry) to 5.
+        attempts: Calls in all, 1 (no retry) to 10.
         budget: How many retries may be saved up for bad times, 1 to 1000.
     """
 
@@ -31,8 +41,8 @@ class Retry:
     budget: int = 10
 
     def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= _MAX_ATTEMPTS:
-            msg = f"attempts is {self.attempts}, expected 1 to {_MAX_ATTEMPTS}"
+        if not 1 <= self.attempts <= _MOST_ATTEMPTS:
+            msg = f"attempts is {self.attempts}, expected 1 to {_MOST_ATTEMPTS}"
             raise ValueError(msg)
         if not 0 < self.initial_backoff_s <= self.max_backoff_s < math.inf:
             msg = (
@@ -43,26 +53,46 @@ class Retry:
         if not 1 <= self.multiplier < math.inf:
             msg = f"multiplier is {self.multiplier}, expected 1 or more"
             raise ValueError(msg)
-        if not 1 <= self.budget <= 1000:  # noqa: PLR2004  gRPC's own limit for maxTokens
+        if not 1 <= self.budget <= 1000:  # noqa: PLR2004  more would be no limit
             msg = f"budget is {self.budget}, expected 1 to 1000"
             raise ValueError(msg)
 
-    def service_config(self, *services: str) -> str:
-        """Return gRPC's service config, in JSON, that applies this policy to `services`."""
-        if self.attempts == 1:
-            return "{}"
-        policy = {
-            "maxAttempts": self.attempts,
-            "initialBackoff": f"{self.initial_backoff_s:.3f}s",
-            "maxBackoff": f"{self.max_backoff_s:.3f}s",
-            "backoffMultiplier": self.multiplier,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-        names = [{"service": service} for service in services]
-        return json.dumps(
-            {
-                "methodConfig": [{"name": names, "retryPolicy": policy}],
-                # gRPC stops retrying when half of the tokens are gone.
-                "retryThrottling": {"maxTokens": 2 * self.budget, "tokenRatio": 0.1},
-            }
-        )
+    def backoff_s(self, attempts: int) -> float:
+        """Return the pause after so many attempts that failed, without jitter."""
+        # Not a power first: ten attempts at a large multiplier overflow.
+        pause_s = self.initial_backoff_s
+        for _ in range(attempts - 1):
+            pause_s = min(pause_s * self.multiplier, self.max_backoff_s)
+        return pause_s
+
+
+class Retries:
+    """What one client may still repeat; safe to share between threads."""
+
+    def __init__(self, policy: Retry) -> None:
+        self._policy = policy
+        self._full = 2.0 * policy.budget
+        self._tokens = self._full
+        self._lock = threading.Lock()
+
+    def succeeded(self) -> None:
+        """Earn a part of a retry."""
+        if self._tokens < self._full:
+            with self._lock:
+                self._tokens = min(self._full, self._tokens + _EARNED_BY_A_SUCCESS)
+
+    def pause_s(self, error: RemoteError, attempts: int) -> float | None:
+        """Return how long to wait before the next attempt; None when there must be none."""
+        if not isinstance(error, TransientError | CallCancelledError):
+            return None
+        with self._lock:
+            self._tokens = max(0.0, self._tokens - 1)
+            spent = self._tokens < self._full / 2
+        if spent or attempts >= self._policy.attempts or error.final:
+            return None
+        if isinstance(error, TransientError) and error.retry_after_s is not None:
+            # Later is allowed, sooner is not.
+            return error.retry_after_s * random.uniform(1, 1 + _JITTER)
+        if isinstance(error, OverloadedError):
+            return None
+        return self._policy.backoff_s(attempts) * random.uniform(1 - _JITTER, 1 + _JITTER)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, cast, overload
+from typing import Self, overload
 
-import grpc
 from numpy.typing import ArrayLike
 
-from isotherm.client._channel import check_target, connect, options, secure
-from isotherm.client._conversation import (
-    Call,
-    Conversation,
-    Conversations,
-    Deadline,
-    Result,
-    Version,
-)
-from isotherm.client._errors import IsothermError, from_status
+from isotherm.client import _conversation
+from isotherm.client._conversation import Outputs, Version
 from isotherm.client._feedback import Report
+from isotherm.client._hedge import Hedge
 from isotherm.client._inputs import Inputs
-from isotherm.client._methods import METHODS
+from isotherm.client._interval import Interval
 from isotherm.client._prediction import Prediction
 from isotherm.client._retry import Retry
-from isotherm.client._security import Bearer, Tls, Token
-from isotherm.client._trace import with_trace
+from isotherm.client._security import Tls, Token
+from isotherm.client._settings import Settings
+from isotherm.client._stream import check_in_flight
+from isotherm.client._threads import Threads
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
     ModelConfig,
     ModelMetadataResponse,
+    ModelStatisticsResponse,
+    RepositoryIndexResponse,
     ServerMetadataResponse,
 )
 from isotherm.v1.tensors import Array
@@ -40,16 +36,23 @@ _DEFAULT_RETRY = Retry()
 class Client:
     """Calls a server of the Open Inference Protocol; safe to share between threads.
 
-    Every call has a deadline over all that it takes: the metadata that the first `predict` of a
-    model asks for, and retries. Failures are an `IsothermError` of some kind.
+    Every call has a deadline over all that it takes: what the first `predict` of a model asks
+    about it, and retries. Failures are an `IsothermError` of some kind.
 
     Args:
-        target: The server's address, HOST:PORT or any other name that gRPC resolves.
+        target: The server's address, HOST:PORT. `dns:///HOST:PORT` asks all servers that the name
+            stands for in turn, as long as they are healthy; `ipv4:HOST:PORT,HOST:PORT` likewise.
         tls: Whether to speak TLS, with the authorities that gRPC knows; a `Tls` says more.
         token: What every call brings as its bearer token: the token itself, or the file it lies in,
             which is read again when it changes. Without TLS it travels unencrypted.
         timeout: Seconds that a call may take unless it says otherwise.
-        retry: What is tried again when nobody answers.
+        retry: What is tried again, and how often.
+        connections: How many connections calls are spread over, 1 to 64; they are opened as calls
+            need them. A connection stays with one worker of a server.
+        coalesce: Whether small requests for one model travel together where callers ask at the
+            same time. An idle client delays nobody for it. Only where the server says that the
+            model takes its rows one by one.
+        hedge: Whether, and when, a late inference is sent a second time.
 
     Raises:
         InvalidInputError: The target, a file or the token cannot be used.
@@ -63,15 +66,13 @@ class Client:
         token: Token | None = None,
         timeout: float = 5.0,
         retry: Retry = _DEFAULT_RETRY,
+        connections: int = 4,
+        coalesce: bool = True,
+        hedge: Hedge | None = None,
     ) -> None:
-        self._conversations = Conversations(check_target(target), timeout)
-        self._bearer = Bearer(token)
-        secured = secure(tls)
-        self._channel = connect(target, options(retry, secured), secured)
-        self._stubs = {
-            method.path: self._channel.unary_unary(method.path, method.serialize, method.parse)
-            for method in METHODS
-        }
+        self._threads = Threads(
+            Settings(target, tls, token, timeout, retry, connections, coalesce, hedge)
+        )
 
     @overload
     def predict(
@@ -101,7 +102,7 @@ class Client:
         x: Inputs,
         *,
         version: Version = None,
-        outputs: str | Sequence[str] | None = None,
+        outputs: Outputs = None,
         timeout: float | None = None,
     ) -> Array | Prediction:
         """Run the model on `x` and return its outputs, in the order of the rows.
@@ -111,6 +112,9 @@ class Client:
             x: An array of shape `(rows, features)`, or a dict of arrays for several inputs. Shape
                 `(n,)` is n rows if the model has one feature. Numbers are cast to the model's type
                 where that is safe: float64 to FP32 rounds, a value beyond its range is refused.
+                Or a table, where the model has a contract: a list of dicts, a dict of columns, a
+                DataFrame of pandas or polars, or a table of Arrow. Its columns are matched to the
+                model's features by name; it may have others, and its units must not contradict.
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that the call may take in all.
@@ -119,7 +123,61 @@ class Client:
             The array when there is one output, else a `Prediction`. Arrays are read-only views on
             the received message, and BYTES come as arrays of `bytes` objects.
         """
-        return self._run(self._conversations.predict(model, x, version, outputs), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.predict(model, x, version, outputs, deadline)
+
+    def predict_interval(
+        self,
+        model: str,
+        x: Inputs,
+        *,
+        version: Version = None,
+        timeout: float | None = None,
+    ) -> Interval:
+        """Run the model on `x` and return its predictions with their bounds.
+
+        Args:
+            model: The model's name.
+            x: As for `predict`.
+            version: The model's version; the server chooses when there is none.
+            timeout: Seconds that the call may take in all.
+
+        Raises:
+            NoContractError: The model has no prediction interval, or no contract that says so.
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        names, coverage = threads.run(threads.conversations.interval(model, version, deadline))
+        prediction = threads.predict(model, x, version, names, deadline)
+        return _conversation.interval(names, coverage, prediction)
+
+    def predict_stream(
+        self,
+        model: str,
+        batches: Iterable[Inputs],
+        *,
+        version: Version = None,
+        outputs: Outputs = None,
+        timeout: float | None = None,
+        in_flight: int = 8,
+    ) -> Iterator[Array | Prediction]:
+        """Run the model on one batch after the other, and yield their outputs in that order.
+
+        No more than `in_flight` batches are read ahead of the answers, so memory does not grow
+        with their number. An error ends the stream when its batch's turn has come: everything
+        before it has been yielded.
+
+        Args:
+            model: The model's name.
+            batches: Batches of any size, each as for `predict`. Some thousand rows are fast.
+            version: The model's version; the server chooses when there is none.
+            outputs: The outputs to return: one name, several, or all.
+            timeout: Seconds that each batch may take.
+            in_flight: How many batches are on their way at the same time, 1 or more.
+        """
+        check_in_flight(in_flight)
+        return self._threads.stream(model, batches, version, outputs, timeout, in_flight)
 
     def feedback(
         self,
@@ -164,7 +222,9 @@ class Client:
             UnsupportedError: The server has no such service: it is none of ours.
         """
         report = Report(prediction, truth, lower, upper, predicted_at)
-        return self._run(self._conversations.feedback(model, report, version), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.feedback(model, report, version, deadline))
 
     def contract(
         self, model: str, version: Version = None, *, timeout: float | None = None
@@ -174,23 +234,31 @@ class Client:
         Raises:
             NoContractError: The model carries none, or the server is none of ours.
         """
-        return self._run(self._conversations.contract(model, version), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.contract(model, version, deadline))
 
     def config(
         self, model: str, version: Version = None, *, timeout: float | None = None
     ) -> ModelConfig:
         """Return how the server runs the model: batching, instances, parameters."""
-        return self._run(self._conversations.config(model, version), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.config(model, version, deadline))
 
     def model_metadata(
         self, model: str, version: Version = None, *, timeout: float | None = None
     ) -> ModelMetadataResponse:
         """Return the model's versions, inputs and outputs."""
-        return self._run(self._conversations.model_metadata(model, version), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.model_metadata(model, version, deadline))
 
     def server_metadata(self, *, timeout: float | None = None) -> ServerMetadataResponse:
         """Return the server's name, version and extensions."""
-        return self._run(self._conversations.server_metadata(), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.server_metadata(deadline))
 
     def health(
         self, model: str | None = None, version: Version = None, *, timeout: float | None = None
@@ -200,12 +268,70 @@ class Client:
         Asks ServerReady or ModelReady, which every server of the protocol has; not all of them
         have `grpc.health.v1`. A server that cannot be reached raises an error.
         """
-        return self._run(self._conversations.health(model, version), timeout)
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.health(model, version, deadline))
+
+    def wait_ready(
+        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+    ) -> None:
+        """Wait until the server, or one model, is ready to answer.
+
+        A server that is not there yet, and a model that it does not know yet, are waited for.
+
+        Raises:
+            DeadlineExceededError: It was not ready in time; the message says what it lacked.
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.wait_ready(model, version, deadline))
+
+    def statistics(
+        self, model: str = "", version: Version = None, *, timeout: float | None = None
+    ) -> ModelStatisticsResponse:
+        """Return the server's counters of a model, or of all models.
+
+        Raises:
+            UnsupportedError: The server does not count (statistics are a Triton extension).
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.statistics(model, version, deadline))
+
+    def models(self, *, timeout: float | None = None) -> RepositoryIndexResponse:
+        """Return the models of the server's repository, with their versions and states.
+
+        Raises:
+            UnsupportedError: The server has no such index.
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.models(deadline))
+
+    def load(self, model: str, *, timeout: float | None = None) -> None:
+        """Have the server load a model, or load it anew, and wait until it is there.
+
+        Raises:
+            RemoteError: Among others where the server takes no such orders (UNAVAILABLE of Triton,
+                PERMISSION_DENIED or FAILED_PRECONDITION elsewhere).
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.load(model, deadline))
+
+    def unload(self, model: str, *, timeout: float | None = None) -> None:
+        """Have the server unload a model.
+
+        Raises:
+            RemoteError: As for `load`.
+        """
+        threads = self._threads
+        deadline = threads.conversations.begin(timeout)
+        return threads.run(threads.conversations.unload(model, deadline))
 
     def close(self) -> None:
-        """Close the connection; calls in flight end with CallCancelledError."""
-        self._conversations.closed = True
-        self._channel.close()
+        """Close the connections; calls in flight end with CallCancelledError."""
+        self._threads.close()
 
     def __enter__(self) -> Self:
         return self
@@ -217,28 +343,3 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _run(self, conversation: Conversation[Result], timeout: float | None) -> Result:
-        deadline = self._conversations.begin(timeout)
-        try:
-            call = next(conversation)
-            while True:
-                try:
-                    answer = self._send(call, deadline)
-                except IsothermError as error:
-                    call = conversation.throw(error)
-                else:
-                    call = conversation.send(answer)
-        except StopIteration as end:
-            return cast("Result", end.value)
-
-    def _send(self, call: Call, deadline: Deadline) -> Any:
-        self._conversations.check_open()
-        try:
-            return self._stubs[call.method.path](
-                call.request,
-                timeout=deadline.left_s(),
-                metadata=with_trace(self._bearer.metadata()),
-            )
-        except grpc.RpcError as exc:
-            raise from_status(exc, target=self._conversations.target, model=call.model) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -159,7 +160,7 @@ def test_the_metadata_of_a_model_is_asked_for_once(client, server):
     for _ in range(3):
         client.predict("plane", [[1, 2, 3]])
 
-    assert server.calls == ["ModelMetadata", "ModelInfer", "ModelInfer", "ModelInfer"]
+    assert server.calls == ["ModelMetadata", "ModelConfig", *["ModelInfer"] * 3]
 
 
 def test_a_model_that_was_replaced_is_asked_with_its_new_signature(client, server):
@@ -233,7 +234,7 @@ def test_a_timeout_that_is_no_limit_is_refused(server, timeout):
         Client(server.address, timeout=timeout)
 
 
-def test_unavailable_is_retried_by_the_channel(client, server):
+def test_unavailable_is_retried(client, server):
     """Two refusals in a row are not seen by the caller."""
     server.failures = [grpc.StatusCode.UNAVAILABLE] * 2
 
@@ -261,14 +262,54 @@ def test_other_failures_are_not_retried(client, server):
 
 
 def test_an_overloaded_server_says_when_to_come_back(client, server):
-    """The pushback in the trailers becomes seconds."""
+    """The pushback in the trailers becomes seconds; beyond the deadline nobody waits for it."""
     server.failures = [grpc.StatusCode.RESOURCE_EXHAUSTED]
-    server.trailers = (("grpc-retry-pushback-ms", "250"),)
+    server.trailers = (("grpc-retry-pushback-ms", "60250"),)
 
     with pytest.raises(OverloadedError) as caught:
         client.predict("plane", [[1, 2, 3]])
 
-    assert caught.value.retry_after_s == 0.25
+    assert caught.value.retry_after_s == 60.25
+    assert caught.value.attempts == 1
+
+
+def test_an_overloaded_server_is_asked_again_when_it_says(client, server):
+    """Neither sooner than it says, nor where it does not say, nor where it says never."""
+    server.failures = [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    server.trailers = (("grpc-retry-pushback-ms", "120"),)
+    start = time.monotonic()
+
+    assert client.predict("plane", [[1, 2, 3]])[0, 0] == 6.0
+    assert time.monotonic() - start >= 0.12
+    for trailers in (), (("grpc-retry-pushback-ms", "-1"),):
+        server.failures = [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        server.trailers = trailers
+        with pytest.raises(OverloadedError) as caught:
+            client.predict("plane", [[1, 2, 3]])
+        assert (caught.value.attempts, caught.value.retry_after_s) == (1, None)
+
+
+def test_a_call_that_somebody_else_cancelled_is_repeated(client, server):
+    """So gRPC's core ends calls that a server has not taken before it went away."""
+    server.failures = [grpc.StatusCode.CANCELLED]
+
+    assert client.predict("plane", [[1, 2, 3]])[0, 0] == 6.0
+
+
+def test_a_server_that_always_fails_is_not_stormed(server):
+    """Past the budget every call is made once, and the errors say how often it was."""
+    server.failures = [grpc.StatusCode.UNAVAILABLE] * 1000
+    attempts = []
+    retry = Retry(initial_backoff_s=0.001, max_backoff_s=0.001, budget=10)
+    with Client(server.address, retry=retry, timeout=30) as client:
+        for _ in range(200):
+            with pytest.raises(UnavailableError) as caught:
+                client.predict("plane", [[1, 2, 3]])
+            attempts.append(caught.value.attempts)
+
+    assert sum(attempts) == server.calls.count("ModelInfer") <= 220
+    assert attempts[0] == 5
+    assert attempts[-1] == 1
 
 
 def test_nobody_at_the_address_is_unavailable():

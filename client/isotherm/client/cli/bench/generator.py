@@ -20,7 +20,6 @@ import grpc.aio
 
 from isotherm.client._channel import options, secure
 from isotherm.client._methods import MODEL_INFER
-from isotherm.client._retry import Retry
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench.arrivals import Share
 from isotherm.client.cli.bench.load import SETUP_S, Target
@@ -116,12 +115,7 @@ class _Generator:
 
 def _channels(target: Target) -> list[grpc.aio.Channel]:
     secured = secure(target.tls)
-    settings = [
-        # No retries: they would hide errors. And no channel shares another's connection.
-        *options(Retry(attempts=1), secured),
-        ("grpc.enable_retries", 0),
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
+    settings = options(target.address, secured)
     if secured is None:
         return [
             grpc.aio.insecure_channel(target.address, settings) for _ in range(target.connections)

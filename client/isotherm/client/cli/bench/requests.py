@@ -14,8 +14,9 @@ from isotherm.client._errors import InvalidAnswerError, NoContractError, RemoteE
 from isotherm.client._inputs import Inputs, fit
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.client._sync import Client
-from isotherm.client.cli import model, rows
+from isotherm.client.cli import model
 from isotherm.client.cli.failure import Failure
+from isotherm.client.cli.readers import csv_file
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 from isotherm.v1.tensors import DTYPES, Array
@@ -82,7 +83,7 @@ def drawn(subject: Subject, count: int, seed: int) -> Requests:
 
 def read(client: Client, subject: Subject, count: int, path: Path) -> Requests:
     """Return requests of `count` rows each: a CSV file's rows in turn, from the front again."""
-    table = rows.from_csv(model.ask(client, subject.name, subject.version), path)
+    table = csv_file.table(model.ask(client, subject.name, subject.version), path)
     several = -(-len(table) // count)
     parts = (
         table.take(range(first, first + count), axis=0, mode="wrap")

@@ -1,0 +1,102 @@
+"""Calls by asyncio channels, hedged where they are late."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from isotherm.client._channel import options, secure, stubs
+from isotherm.client._connections import Connection, Connections
+from isotherm.client._conversation import Conversations
+from isotherm.client._errors import from_status
+from isotherm.client._security import Bearer
+from isotherm.client._settings import Settings
+from isotherm.client._steps import Call
+from isotherm.client._trace import with_trace
+
+
+class AsyncioCalls:
+    """Makes the calls of one client, over its connections."""
+
+    def __init__(self, settings: Settings, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self._bearer = Bearer(settings.token)
+        secured = secure(settings.tls)
+        credentials = None if secured is None else secured.credentials()
+        channel_options = options(settings.target, secured)
+
+        # Channels belong to the running event loop; a client may be made before there is one.
+        def opened() -> tuple[grpc.aio.Channel, Any]:
+            channel = (
+                grpc.aio.insecure_channel(settings.target, channel_options)
+                if credentials is None
+                else grpc.aio.secure_channel(settings.target, credentials, channel_options)
+            )
+            return channel, stubs(channel)
+
+        self._connections: Connections[grpc.aio.Channel] = Connections(settings.connections, opened)
+        # The loop itself holds tasks weakly.
+        self._closing: set[asyncio.Future[None]] = set()
+
+    async def close(self) -> None:
+        """End all calls in flight."""
+        for channel in self._connections.channels():
+            await channel.close()
+
+    async def make(self, call: Call) -> Any:
+        """Make a call and return its answer."""
+        if call.hedge_after_s is not None:
+            return await self._make_hedged(call, call.hedge_after_s)
+        return await self._make_on(call, self._connections.take())
+
+    async def _make_on(self, call: Call, connection: Connection[grpc.aio.Channel]) -> Any:
+        conversations = self._conversations
+        since_s = time.monotonic()
+        silent = False
+        try:
+            conversations.check_open()
+            return await connection.stubs[call.method.path](
+                call.request,
+                timeout=max(0.0, call.deadline.at_s - since_s),
+                metadata=with_trace(self._bearer.metadata()),
+            )
+        except grpc.RpcError as exc:
+            silent = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            raise from_status(exc, target=conversations.target, model=call.model) from exc
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or not conversations.closed:
+                raise
+            # grpc.aio tells of a closed channel as if the caller's own task had been cancelled.
+            raise conversations.cut_off(call.model) from exc
+        finally:
+            unused = self._connections.give_back(connection, since_s, silent=silent)
+            if unused is not None:
+                closing = asyncio.ensure_future(unused.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+    async def _make_hedged(self, call: Call, after_s: float) -> Any:
+        connection = self._connections.take()
+        attempts = [asyncio.create_task(self._make_on(call, connection))]
+        try:
+            done, _ = await asyncio.wait(attempts, timeout=after_s)
+            hedges = self._conversations.hedges
+            if not done and hedges is not None and hedges.spend():
+                other = self._connections.take(other_than=connection)
+                attempts.append(asyncio.create_task(self._make_on(call, other)))
+            pending = set(attempts)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                good = [attempt for attempt in done if attempt.exception() is None]
+                if good:
+                    return good[0].result()
+            return attempts[0].result()
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+            await asyncio.gather(*attempts, return_exceptions=True)

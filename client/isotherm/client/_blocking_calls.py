@@ -1,0 +1,175 @@
+"""Calls by blocking channels: made and waited for, or begun, and hedged where they are late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import grpc
+
+from isotherm.client._channel import options, secure, stubs
+from isotherm.client._connections import Connection, Connections
+from isotherm.client._conversation import Conversations
+from isotherm.client._errors import ClosedError, IsothermError, from_status
+from isotherm.client._security import Bearer
+from isotherm.client._settings import Settings
+from isotherm.client._steps import Call
+from isotherm.client._trace import with_trace
+
+
+class BlockingCalls:
+    """Makes the calls of one client, over its connections."""
+
+    def __init__(self, settings: Settings, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self._bearer = Bearer(settings.token)
+        secured = secure(settings.tls)
+        # Now: a file that cannot be read is an error of the constructor.
+        credentials = None if secured is None else secured.credentials()
+        channel_options = options(settings.target, secured)
+
+        def opened() -> tuple[grpc.Channel, Any]:
+            channel = (
+                grpc.insecure_channel(settings.target, channel_options)
+                if credentials is None
+                else grpc.secure_channel(settings.target, credentials, channel_options)
+            )
+            return channel, stubs(channel)
+
+        self._connections: Connections[grpc.Channel] = Connections(settings.connections, opened)
+
+    def close(self) -> None:
+        """End all calls in flight."""
+        for channel in self._connections.channels():
+            channel.close()
+
+    def make(self, call: Call) -> Any:
+        """Make a call and return its answer."""
+        if call.hedge_after_s is not None:
+            return self._make_hedged(call, call.hedge_after_s)
+        self._conversations.check_open()
+        connection = self._connections.take()
+        since_s = time.monotonic()
+        silent = False
+        try:
+            return connection.stubs[call.method.path](
+                call.request,
+                timeout=max(0.0, call.deadline.at_s - since_s),
+                metadata=self.metadata(),
+            )
+        except grpc.RpcError as exc:
+            silent = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            raise self.error(exc, call.model) from exc
+        except ValueError as exc:
+            self.check_still_open(exc)
+            raise
+        finally:
+            self.give_back(connection, since_s, silent=silent)
+
+    def begin(self, call: Call) -> Attempt:
+        """Make a call without waiting for its answer."""
+        return Attempt(self, call, self.take(), threading.Semaphore(0))
+
+    def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:
+        """Return the connection for the next call, which `give_back` ends."""
+        self._conversations.check_open()
+        return self._connections.take(other_than)
+
+    def give_back(
+        self, connection: Connection[grpc.Channel], since_s: float, *, silent: bool
+    ) -> None:
+        """End a call; close its channel if it was the last one there."""
+        unused = self._connections.give_back(connection, since_s, silent=silent)
+        if unused is not None:
+            unused.close()
+
+    def metadata(self) -> Any:
+        """Return what a call brings: the token, and the trace that it belongs to."""
+        return with_trace(self._bearer.metadata())
+
+    def error(self, cause: Any, model: str) -> IsothermError:
+        """Return the error of a call that gRPC ended."""
+        conversations = self._conversations
+        if conversations.closed and cause.code() is grpc.StatusCode.CANCELLED:
+            return conversations.cut_off(model)
+        return from_status(cause, target=conversations.target, model=model)
+
+    def cut_off(self, model: str) -> IsothermError:
+        """Return the error of a call that was in flight when the client was closed."""
+        return self._conversations.cut_off(model)
+
+    def check_still_open(self, cause: ValueError) -> None:
+        """Raise ClosedError for what gRPC raises where the channel was closed before the call."""
+        try:
+            self._conversations.check_open()
+        except ClosedError as error:
+            raise error from cause
+
+    def _make_hedged(self, call: Call, after_s: float) -> Any:
+        bell = threading.Semaphore(0)
+        first = Attempt(self, call, self.take(), bell)
+        attempts = [first]
+        try:
+            hedges = self._conversations.hedges
+            if not bell.acquire(timeout=after_s) and hedges is not None and hedges.spend():
+                attempts.append(Attempt(self, call, self.take(first.connection), bell))
+                # Whichever comes first, and the other one only if that has failed.
+                bell.acquire()
+                if not any(attempt.succeeded() for attempt in attempts):
+                    bell.acquire()
+            good = [attempt for attempt in attempts if attempt.succeeded()]
+            return (good or attempts)[0].outcome()
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+
+
+class Attempt:
+    """A call on its way, which nobody has to wait for."""
+
+    def __init__(
+        self,
+        calls: BlockingCalls,
+        call: Call,
+        connection: Connection[grpc.Channel],
+        bell: threading.Semaphore,
+    ) -> None:
+        """`bell` is released when it is over."""
+        self.connection = connection
+        self._calls = calls
+        self._model = call.model
+        self._bell = bell
+        self._since_s = time.monotonic()
+        try:
+            self._future = connection.stubs[call.method.path].future(
+                call.request, timeout=call.deadline.left_s(), metadata=calls.metadata()
+            )
+        except BaseException as exc:
+            calls.give_back(connection, self._since_s, silent=False)
+            if isinstance(exc, ValueError):
+                calls.check_still_open(exc)
+            raise
+        self._future.add_done_callback(self._done)
+
+    def succeeded(self) -> bool:
+        """Tell whether there is an answer."""
+        return bool(self._future.done() and self._future.code() is grpc.StatusCode.OK)
+
+    def outcome(self) -> Any:
+        """Wait for the answer and return it."""
+        try:
+            return self._future.result()
+        except grpc.RpcError as exc:
+            raise self._calls.error(exc, self._model) from exc
+        except grpc.FutureCancelledError as exc:
+            raise self._calls.cut_off(self._model) from exc
+
+    def cancel(self) -> None:
+        """Let the server know that nobody waits any more."""
+        self._future.cancel()
+
+    def _done(self, future: Any) -> None:
+        silent = future.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        self._calls.give_back(self.connection, self._since_s, silent=silent)
+        self._bell.release()

@@ -1,0 +1,193 @@
+"""Coalescing: the rows of callers who ask at the same time travel in one request.
+
+A group sends at once while nothing of it is on the way, and gathers callers while something is. So
+an idle client delays nobody, and a busy one makes fewer and larger requests the busier it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from isotherm.client._errors import IsothermError, for_another
+from isotherm.client._inputs import Fitted
+from isotherm.client._prediction import Prediction
+from isotherm.client._steps import Deadline
+from isotherm.v1.tensors import Array
+
+# A caller with more has a batch already: copying it would cost more than a request of its own.
+_MOST_ROWS_OF_ONE: Final = 64
+_MOST_BYTES_OF_ONE: Final = 64 * 1024
+# Requests of one group that are on the way at the same time.
+LANES: Final = 1
+
+
+class Waiter(Protocol):
+    """Whom an answer is for: a task or a thread."""
+
+    def waits(self) -> bool:
+        """Tell whether it is still there."""
+        ...
+
+    def succeed(self, result: Array | Prediction) -> None:
+        """Hand it its rows."""
+        ...
+
+    def fail(self, error: IsothermError) -> None:
+        """Hand it an error of its own."""
+        ...
+
+
+class Member:
+    """One caller of a group, with its rows as they will travel."""
+
+    __slots__ = ("batch", "deadline", "fitted", "group", "rows", "waiter", "x")
+
+    def __init__(
+        self, group: Group, x: Any, fitted: Sequence[Fitted], rows: int, deadline: Deadline
+    ) -> None:
+        self.group = group
+        self.x = x
+        self.fitted = fitted
+        self.rows = rows
+        self.deadline = deadline
+        self.waiter: Any = None
+        self.batch: Batch | None = None
+
+
+class Group:
+    """Callers of one model who want the same outputs. A shell of threads takes the lock."""
+
+    def __init__(self, served: Any, key: tuple[str, str], outputs: tuple[str, ...]) -> None:
+        self.served = served
+        self.key = key
+        self.outputs = outputs
+        self.pending: deque[Member] = deque()
+        self.running: set[Batch] = set()
+        # For threads.
+        self.lock = threading.Lock()
+        # For tasks: whether a look at those who wait has been ordered.
+        self.called = False
+
+    def take(self) -> Batch | None:
+        """Return the next request to make; None while enough are on the way, or nobody waits."""
+        if len(self.running) >= LANES:
+            return None
+        limit = self.served.merged_rows
+        members: list[Member] = []
+        rows = 0
+        pending = self.pending
+        while pending and (not members or rows + pending[0].rows <= limit):
+            member = pending.popleft()
+            if member.waiter.waits():
+                members.append(member)
+                rows += member.rows
+        if not members:
+            return None
+        batch = Batch(self, members)
+        for member in members:
+            member.batch = batch
+        self.running.add(batch)
+        return batch
+
+    def finish(self, batch: Batch) -> Batch | None:
+        """Return the next request after one that is over."""
+        self.running.discard(batch)
+        return self.take()
+
+    def put_back(self, batch: Batch) -> None:
+        """Let those wait again whose request was given up on the way."""
+        self.pending.extendleft(
+            member for member in reversed(batch.members) if member.waiter.waits()
+        )
+
+
+class Batch:
+    """Callers whose rows go into one request."""
+
+    __slots__ = ("deadline", "group", "leader", "members", "task")
+
+    def __init__(self, group: Group, members: list[Member]) -> None:
+        self.group = group
+        self.members = members
+        # Who can wait longest: nobody is cut off by another's hurry.
+        self.leader = (
+            members[0]
+            if len(members) == 1
+            else max(members, key=lambda member: member.deadline.at_s)
+        )
+        self.deadline = self.leader.deadline
+        # Of asyncio, while it runs.
+        self.task: Any = None
+
+    def fitted(self) -> list[Fitted]:
+        """Return the input tensors with all members' rows, one after the other."""
+        members = self.members
+        if len(members) == 1:
+            return list(members[0].fitted)
+        return [
+            (name, datatype, np.concatenate([member.fitted[index][2] for member in members]))
+            for index, (name, datatype, _) in enumerate(members[0].fitted)
+        ]
+
+    def deliver(self, answer: Array | Prediction) -> bool:
+        """Hand each member its rows; False where the answer does not have one row for each."""
+        members = self.members
+        if len(members) == 1:
+            members[0].waiter.succeed(answer)
+            return True
+        rows = sum(member.rows for member in members)
+        if isinstance(answer, Prediction):
+            return self._deliver_several(answer, rows)
+        if answer.shape[:1] != (rows,):
+            return False
+        start = 0
+        for member in members:
+            stop = start + member.rows
+            member.waiter.succeed(answer[start:stop])
+            start = stop
+        return True
+
+    def fail(self, error: IsothermError) -> None:
+        """Hand each member that still waits an error of its own."""
+        for member in self.members:
+            member.waiter.fail(for_another(error))
+
+    def without(self, leaving: Sequence[Member]) -> Batch | None:
+        """Return the request for the others; None where there is nobody else."""
+        gone = set(map(id, leaving))
+        staying = [member for member in self.members if id(member) not in gone]
+        return Batch(self.group, staying) if staying else None
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Return two requests for one."""
+        middle = len(self.members) // 2
+        return Batch(self.group, self.members[:middle]), Batch(self.group, self.members[middle:])
+
+    def _deliver_several(self, answer: Prediction, rows: int) -> bool:
+        arrays = list(answer.items())
+        if any(array.shape[:1] != (rows,) for _, array in arrays):
+            return False
+        start = 0
+        for member in self.members:
+            stop = start + member.rows
+            member.waiter.succeed(Prediction({name: array[start:stop] for name, array in arrays}))
+            start = stop
+        return True
+
+
+def rows_to_share(fitted: Sequence[Fitted]) -> int:
+    """Return how many rows a request has that may travel with others; 0 where it should not."""
+    rows = fitted[0][2].shape[0]
+    if not 0 < rows <= _MOST_ROWS_OF_ONE:
+        return 0
+    size = 0
+    for _, _, array in fitted:
+        if array.shape[0] != rows:
+            return 0
+        size += array.nbytes
+    return rows if size <= _MOST_BYTES_OF_ONE else 0

@@ -1,0 +1,88 @@
+"""The connections of a client: several to one target, since each stays with one server worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+from isotherm.client._errors import InvalidInputError
+
+Channel = TypeVar("Channel")
+
+_MOST: Final = 64
+# For how long nothing at all may be heard before a connection is taken for dead when a call's time
+# is up. A slow model is silent as well, so this is also how often connections change at most.
+_SILENCE_S: Final = 0.5
+
+
+class Connection(Generic[Channel]):
+    """One channel with its stubs, and how many calls are on it."""
+
+    __slots__ = ("busy", "channel", "heard_at_s", "retired", "stubs")
+
+    def __init__(self, channel: Channel, stubs: Mapping[str, Any]) -> None:
+        self.channel = channel
+        self.stubs = stubs
+        self.busy = 0
+        self.retired = False
+        self.heard_at_s = time.monotonic()
+
+
+class Connections(Generic[Channel]):
+    """Opens connections as they are needed, and hands out the least busy one.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, most: int, connect: Callable[[], tuple[Channel, Mapping[str, Any]]]) -> None:
+        if not 1 <= most <= _MOST:
+            msg = f"connections is {most}, expected 1 to {_MOST}"
+            raise InvalidInputError(msg)
+        self._most = most
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._open: list[Connection[Channel]] = []
+
+    def take(self, other_than: Connection[Channel] | None = None) -> Connection[Channel]:
+        """Return the connection for the next call, which `give_back` ends."""
+        with self._lock:
+            best = None
+            for connection in self._open:
+                if connection is not other_than and (best is None or connection.busy < best.busy):
+                    best = connection
+                    if not best.busy:
+                        break
+            if (best is None or best.busy) and len(self._open) < self._most:
+                best = Connection(*self._connect())
+                self._open.append(best)
+            best = best or self._open[0]
+            best.busy += 1
+            return best
+
+    def give_back(
+        self, connection: Connection[Channel], since_s: float, *, silent: bool
+    ) -> Channel | None:
+        """End a call that began at `since_s`; return a channel that nobody needs any more.
+
+        `silent` says that its time was up. Where nothing at all has been heard meanwhile, the
+        connection may be dead without either end having been told: the next call gets another.
+        """
+        with self._lock:
+            connection.busy -= 1
+            if not silent:
+                connection.heard_at_s = time.monotonic()
+            elif (
+                not connection.retired
+                and connection.heard_at_s <= since_s
+                and time.monotonic() - connection.heard_at_s > _SILENCE_S
+            ):
+                connection.retired = True
+                self._open.remove(connection)
+            return connection.channel if connection.retired and not connection.busy else None
+
+    def channels(self) -> list[Channel]:
+        """Return the channels that are open, to be closed."""
+        with self._lock:
+            return [connection.channel for connection in self._open]

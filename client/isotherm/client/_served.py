@@ -1,0 +1,84 @@
+"""A served model: what its server says about it, which the client asks once and remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from isotherm.client._coalescing import Group
+from isotherm.client._signature import Signature, TensorSpec
+from isotherm.v1 import contract as contracts
+from isotherm.v1.contract_pb2 import Contract
+from isotherm.v1.open_inference_pb2 import ModelConfig, ModelMetadataResponse
+
+# A message holds no more: it should be on its way while others are being made.
+_MOST_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One model as it was when the server was asked.
+
+    Attributes:
+        signature: Its inputs.
+        contract: None where the server sends none.
+        version: The version that answers; empty where it cannot change, or is not known.
+        merged_rows: How many rows of several callers may go into one request; 0 where the server
+            does not say that the model takes rows one by one.
+        groups: Callers who can share a request, by the outputs that they want.
+    """
+
+    signature: Signature
+    outputs: tuple[TensorSpec, ...]
+    contract: Contract | None
+    version: str
+    merged_rows: int
+    groups: dict[tuple[str, ...], Group] = field(default_factory=dict, compare=False)
+
+    def differs(self, other: Served) -> bool:
+        """Tell whether other requests must be made for the other model than for this one."""
+        mine = self.signature, self.outputs, self.contract, self.merged_rows
+        return mine != (other.signature, other.outputs, other.contract, other.merged_rows)
+
+
+def describe(
+    key: tuple[str, str], metadata: ModelMetadataResponse, config: ModelConfig | None
+) -> Served:
+    """Return the model that `metadata` and `config` describe; `key` is its name and version."""
+    model, version = key
+    signature = Signature.from_metadata(model, metadata)
+    outputs = tuple(
+        TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in metadata.outputs
+    )
+    merges = config is not None and all(_by_rows(spec) for spec in (*signature.inputs, *outputs))
+    return Served(
+        signature,
+        outputs,
+        None if config is None else _contract(config),
+        "" if version else _newest(metadata),
+        min(config.max_batch_size, _MOST_ROWS) if config is not None and merges else 0,
+    )
+
+
+def _by_rows(spec: TensorSpec) -> bool:
+    # Rows of one width: texts, and rows whose width varies, travel alone.
+    return (
+        spec.shape[:1] == (-1,)
+        and all(size >= 0 for size in spec.shape[1:])
+        and spec.datatype != "BYTES"
+    )
+
+
+def _contract(config: ModelConfig) -> Contract | None:
+    text = config.parameters[contracts.METADATA_KEY].string_value
+    if not text:
+        return None
+    try:
+        return contracts.loads(text)
+    except contracts.ContractError:
+        # `Client.contract` says what is wrong with it; arrays need none.
+        return None
+
+
+def _newest(metadata: ModelMetadataResponse) -> str:
+    numbers = [int(version) for version in metadata.versions if version.isdecimal()]
+    return str(max(numbers)) if numbers else ""

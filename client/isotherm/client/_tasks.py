@@ -1,0 +1,216 @@
+"""The asyncio shell: tasks that drive conversations, and share one another's requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, cast
+
+from isotherm.client._asyncio_calls import AsyncioCalls
+from isotherm.client._coalescing import Batch, Group, Member
+from isotherm.client._conversation import Conversations, Outputs, Version
+from isotherm.client._errors import IsothermError
+from isotherm.client._inputs import Inputs
+from isotherm.client._prediction import Prediction
+from isotherm.client._settings import Settings
+from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.v1.tensors import Array
+
+
+class Seat:
+    """Where a task waits for its rows."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self.future = future
+
+    def waits(self) -> bool:
+        """Tell whether it is still there."""
+        return not self.future.done()
+
+    def succeed(self, result: Array | Prediction) -> None:
+        """Hand it its rows."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Hand it an error of its own."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Tasks:
+    """Drives the conversations of one asyncio client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.conversations = Conversations(settings)
+        self._calls = AsyncioCalls(settings, self.conversations)
+        self._gates: dict[tuple[str, str], asyncio.Lock] = {}
+        # The loop itself holds tasks weakly.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._groups: set[Group] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep_at_s = float("inf")
+
+    async def close(self) -> None:
+        """End all calls in flight."""
+        self.conversations.closed = True
+        await self._calls.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    async def run(self, conversation: Conversation[Result]) -> Result:
+        """Take all steps of a conversation and return what it comes to."""
+        try:
+            step = next(conversation)
+            while True:
+                try:
+                    given = await self._take(step)
+                except IsothermError as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(given)
+        except StopIteration as end:
+            return cast("Result", end.value)
+        finally:
+            conversation.close()
+
+    async def predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Array | Prediction:
+        """Infer, together with other tasks where they ask at the same time."""
+        conversations = self.conversations
+        member = conversations.member(model, x, version, outputs, deadline)
+        if member is None:
+            return await self.run(conversations.predict(model, x, version, outputs, deadline))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Array | Prediction] = loop.create_future()
+        member.waiter = Seat(future)
+        group = member.group
+        group.pending.append(member)
+        if not group.called:
+            # Those who come in this turn of the loop go along.
+            group.called = True
+            self._groups.add(group)
+            loop.call_soon(self._start, group)
+        if deadline.at_s < self._sweep_at_s:
+            self._sweep_by(deadline.at_s)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._left(member)
+            raise
+
+    async def stream(
+        self,
+        model: str,
+        batches: Iterable[Inputs] | AsyncIterable[Inputs],
+        version: Version,
+        outputs: Outputs,
+        timeout_s: float | None,
+        in_flight: int,
+    ) -> AsyncIterator[Array | Prediction]:
+        """Infer for one batch after the other, with several requests on their way."""
+        waiting: deque[asyncio.Task[Array | Prediction]] = deque()
+        try:
+            async for x in _each(batches):
+                deadline = self.conversations.begin(timeout_s)
+                conversation = self.conversations.predict(model, x, version, outputs, deadline)
+                waiting.append(asyncio.create_task(self.run(conversation)))
+                if len(waiting) >= in_flight:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _take(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            return await self._calls.make(step)
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        return await self._enter(step)
+
+    async def _enter(self, step: Enter) -> Gate:
+        gate = self._gates.get(step.key) or self._gates.setdefault(step.key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(step.deadline.left_s()):
+                await gate.acquire()
+        except TimeoutError:
+            raise step.deadline.passed(step.key[0], self.conversations.target) from None
+        return gate
+
+    def _start(self, group: Group) -> None:
+        group.called = False
+        batch = group.take()
+        if batch is not None:
+            self._launch(batch)
+
+    def _launch(self, batch: Batch) -> None:
+        batch.task = asyncio.get_running_loop().create_task(self._carry(batch))
+        self._tasks.add(batch.task)
+        batch.task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, batch: Batch) -> None:
+        try:
+            await self.run(self.conversations.together(batch))
+        except asyncio.CancelledError:
+            # Nobody waits any more, or the loop ends.
+            for member in batch.members:
+                member.waiter.future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
+            for member in batch.members:
+                member.waiter.fail(error)
+        finally:
+            following = batch.group.finish(batch)
+            if following is not None:
+                self._launch(following)
+
+    def _left(self, member: Member) -> None:
+        batch = member.batch
+        if batch is not None and not any(other.waiter.waits() for other in batch.members):
+            batch.task.cancel()
+
+    def _sweep_by(self, at_s: float) -> None:
+        """Look by then for callers whose time is up: one timer for all of them."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep_at_s = at_s
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(max(0.0, at_s - time.monotonic()), self._look_for_late)
+
+    def _look_for_late(self) -> None:
+        self._sweep, self._sweep_at_s = None, float("inf")
+        now_s = time.monotonic()
+        next_at_s = float("inf")
+        for group in list(self._groups):
+            members = [*group.pending, *(one for batch in group.running for one in batch.members)]
+            for member in members:
+                if not member.waiter.waits():
+                    continue
+                if member.deadline.at_s > now_s:
+                    next_at_s = min(next_at_s, member.deadline.at_s)
+                    continue
+                model = group.key[0]
+                member.waiter.fail(member.deadline.passed(model, self.conversations.target))
+                self._left(member)
+            if not members:
+                self._groups.discard(group)
+        if next_at_s < self._sweep_at_s:
+            self._sweep_by(next_at_s)
+
+
+async def _each(batches: Iterable[Inputs] | AsyncIterable[Inputs]) -> AsyncIterator[Inputs]:
+    if isinstance(batches, AsyncIterable):
+        async for x in batches:
+            yield x
+    else:
+        for x in batches:
+            yield x

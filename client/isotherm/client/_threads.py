@@ -1,0 +1,266 @@
+"""The blocking shell: threads that drive conversations, and lead one another's requests."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, cast
+
+from isotherm.client._blocking_calls import Attempt, BlockingCalls
+from isotherm.client._coalescing import Batch, Member
+from isotherm.client._conversation import Conversations, Outputs, Version
+from isotherm.client._errors import IsothermError
+from isotherm.client._inputs import Inputs
+from isotherm.client._methods import MODEL_INFER
+from isotherm.client._prediction import Prediction
+from isotherm.client._settings import Settings
+from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.v1.tensors import Array
+
+
+class Ticket:
+    """Where a thread waits for its rows, or for its turn to make a request for all who wait."""
+
+    __slots__ = ("_bell", "_error", "_result", "lead", "over")
+
+    def __init__(self) -> None:
+        self.over = False
+        # The request that it is to make.
+        self.lead: Batch | None = None
+        self._result: Any = None
+        self._error: IsothermError | None = None
+        self._bell: Any = None
+
+    def waits(self) -> bool:
+        """Tell whether it is still there."""
+        return not self.over
+
+    def succeed(self, result: Array | Prediction) -> None:
+        """Hand it its rows."""
+        self._result = result
+        self._end()
+
+    def fail(self, error: IsothermError) -> None:
+        """Hand it an error of its own."""
+        if not self.over:
+            self._error = error
+            self._end()
+
+    def appoint(self, batch: Batch) -> None:
+        """Have it make the next request."""
+        self.lead = batch
+        self._ring()
+
+    def hang(self) -> None:
+        """Get ready for `wait`, before anybody else knows of the ticket."""
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something has come; False when nothing has."""
+        bell = self._bell
+        return bell is None or bool(bell.acquire(timeout=timeout_s))
+
+    def outcome(self) -> Array | Prediction:
+        """Return its rows, or raise its error."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                # The traceback would hold the error in a circle.
+                self._error = None
+        return cast("Array | Prediction", self._result)
+
+    def _end(self) -> None:
+        self.over = True
+        self._ring()
+
+    def _ring(self) -> None:
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.release()
+
+
+class Threads:
+    """Drives the conversations of one blocking client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.conversations = Conversations(settings)
+        self._calls = BlockingCalls(settings, self.conversations)
+        self._gates: dict[tuple[str, str], threading.Lock] = {}
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """End all calls in flight."""
+        self.conversations.closed = True
+        self._closed.set()
+        self._calls.close()
+
+    def run(self, conversation: Conversation[Result]) -> Result:
+        """Take all steps of a conversation and return what it comes to."""
+        try:
+            return self._go_on(conversation, next(conversation))
+        except StopIteration as end:
+            return cast("Result", end.value)
+        finally:
+            conversation.close()
+
+    def predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Array | Prediction:
+        """Infer, together with other threads where they ask at the same time."""
+        conversations = self.conversations
+        member = conversations.member(model, x, version, outputs, deadline)
+        if member is None:
+            return self.run(conversations.predict(model, x, version, outputs, deadline))
+        ticket = member.waiter = Ticket()
+        group = member.group
+        with group.lock:
+            group.pending.append(member)
+            batch = group.take()
+            if batch is None or batch.leader is not member:
+                ticket.hang()
+                if batch is not None:
+                    batch.leader.waiter.appoint(batch)
+                batch = None
+        if batch is None:
+            batch = self._wait(member)
+        if batch is not None:
+            self._lead(batch)
+        return ticket.outcome()
+
+    def stream(
+        self,
+        model: str,
+        batches: Iterable[Inputs],
+        version: Version,
+        outputs: Outputs,
+        timeout_s: float | None,
+        in_flight: int,
+    ) -> Iterator[Array | Prediction]:
+        """Infer for one batch after the other, with several requests on their way."""
+        waiting: deque[_Journey[Array | Prediction]] = deque()
+        try:
+            for x in batches:
+                deadline = self.conversations.begin(timeout_s)
+                waiting.append(
+                    self._begin(self.conversations.predict(model, x, version, outputs, deadline))
+                )
+                if len(waiting) >= in_flight:
+                    yield self._end(waiting.popleft())
+            while waiting:
+                yield self._end(waiting.popleft())
+        finally:
+            for journey in waiting:
+                journey.give_up()
+
+    def _go_on(self, conversation: Conversation[Result], step: Step) -> Result:
+        try:
+            while True:
+                try:
+                    given = self._take(step)
+                except IsothermError as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(given)
+        except StopIteration as end:
+            return cast("Result", end.value)
+
+    def _take(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            return self._calls.make(step)
+        if isinstance(step, Pause):
+            self._closed.wait(step.seconds)
+            return None
+        return self._enter(step)
+
+    def _enter(self, step: Enter) -> Gate:
+        gate = self._gates.get(step.key) or self._gates.setdefault(step.key, threading.Lock())
+        if not gate.acquire(timeout=step.deadline.left_s()):
+            raise step.deadline.passed(step.key[0], self.conversations.target)
+        return gate
+
+    def _begin(self, conversation: Conversation[Result]) -> _Journey[Result]:
+        """Take the steps up to the inference, and have that made without waiting for it."""
+        journey = _Journey(conversation)
+        try:
+            step = next(conversation)
+            while not (isinstance(step, Call) and step.method is MODEL_INFER):
+                try:
+                    given = self._take(step)
+                except IsothermError as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(given)
+            journey.attempt = self._calls.begin(step)
+        except IsothermError as error:
+            # Its turn to be told comes after those before it.
+            journey.error = error
+        return journey
+
+    def _end(self, journey: _Journey[Result]) -> Result:
+        """Wait for the answer of a journey, and go on from there."""
+        if journey.attempt is None:
+            raise cast("IsothermError", journey.error)
+        try:
+            try:
+                given = journey.attempt.outcome()
+            except IsothermError as error:
+                step = journey.conversation.throw(error)
+            else:
+                step = journey.conversation.send(given)
+        except StopIteration as end:
+            return cast("Result", end.value)
+        return self._go_on(journey.conversation, step)
+
+    def _wait(self, member: Member) -> Batch | None:
+        """Wait for rows; return the request that this thread is to make, if it is chosen."""
+        ticket: Ticket = member.waiter
+        if ticket.wait(member.deadline.left_s()):
+            return ticket.lead
+        group = member.group
+        with group.lock:
+            batch = ticket.lead
+            late = not ticket.over
+            ticket.over = True
+            if batch is not None:
+                # Chosen too late: somebody else must.
+                group.put_back(batch)
+                self._appoint(group.finish(batch))
+        if late:
+            raise member.deadline.passed(group.key[0], self.conversations.target)
+        return None
+
+    def _lead(self, batch: Batch) -> None:
+        group = batch.group
+        try:
+            self.run(self.conversations.together(batch))
+        except BaseException:
+            # Interrupted, most likely: the others still wait.
+            batch.leader.waiter.over = True
+            with group.lock:
+                group.put_back(batch)
+            raise
+        finally:
+            with group.lock:
+                self._appoint(group.finish(batch))
+
+    def _appoint(self, batch: Batch | None) -> None:
+        if batch is not None:
+            batch.leader.waiter.appoint(batch)
+
+
+class _Journey(Generic[Result]):
+    """A conversation whose inference is on its way, or that ended before."""
+
+    def __init__(self, conversation: Conversation[Result]) -> None:
+        self.conversation = conversation
+        self.attempt: Attempt | None = None
+        self.error: IsothermError | None = None
+
+    def give_up(self) -> None:
+        """Let the server know that nobody waits any more."""
+        if self.attempt is not None:
+            self.attempt.cancel()
+        self.conversation.close()
