@@ -6,11 +6,10 @@ import threading
 import time
 from typing import Any
 
-import grpc
-
-from isotherm.client._channel import options, secure, stubs
+from isotherm.client._channel import connect, options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
+from isotherm.client._core import grpc
 from isotherm.client._errors import ClosedError, IsothermError, from_status
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
@@ -30,11 +29,7 @@ class BlockingCalls:
         channel_options = options(settings.target, secured)
 
         def opened() -> tuple[grpc.Channel, Any]:
-            channel = (
-                grpc.insecure_channel(settings.target, channel_options)
-                if credentials is None
-                else grpc.secure_channel(settings.target, credentials, channel_options)
-            )
+            channel = connect(settings.target, channel_options, credentials)
             return channel, stubs(channel)
 
         self._connections: Connections[grpc.Channel] = Connections(settings.connections, opened)

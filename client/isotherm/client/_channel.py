@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import grpc
-
+from isotherm.client._core import grpc
 from isotherm.client._errors import InvalidInputError
 from isotherm.client._methods import METHODS
 from isotherm.client._security import Tls
@@ -38,12 +37,14 @@ def secure(tls: bool | Tls) -> Tls | None:
 
 
 def connect(
-    target: str, settings: Sequence[tuple[str, int | str]], tls: Tls | None
+    target: str,
+    settings: Sequence[tuple[str, int | str]],
+    credentials: grpc.ChannelCredentials | None,
 ) -> grpc.Channel:
     """Open a blocking channel."""
-    if tls is None:
+    if credentials is None:
         return grpc.insecure_channel(target, settings)
-    return grpc.secure_channel(target, tls.credentials(), settings)
+    return grpc.secure_channel(target, credentials, settings)
 
 
 def stubs(channel: Any) -> Mapping[str, Any]:
@@ -64,6 +65,9 @@ def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
         # A restarted server is found within half a second; by default gRPC waits up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 500),
+        # How long an attempt to connect may take: three round trips of a slow link. The default is
+        # 20 s, long after a network that swallowed everything for a moment is well again.
+        ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.dns_min_time_between_resolutions_ms", _RESOLUTION_PAUSE_MS),
         # Repeating is the client's: it counts attempts, keeps a budget, and changes connections.
         ("grpc.enable_retries", 0),

@@ -19,9 +19,6 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
-# A caller with more has a batch already: copying it would cost more than a request of its own.
-_MOST_ROWS_OF_ONE: Final = 64
-_MOST_BYTES_OF_ONE: Final = 64 * 1024
 # Requests of one group that are on the way at the same time.
 LANES: Final = 1
 
@@ -124,11 +121,11 @@ class Batch:
         # Of asyncio, while it runs.
         self.task: Any = None
 
-    def fitted(self) -> list[Fitted]:
+    def fitted(self) -> Sequence[Fitted]:
         """Return the input tensors with all members' rows, one after the other."""
         members = self.members
         if len(members) == 1:
-            return list(members[0].fitted)
+            return members[0].fitted
         return [
             (name, datatype, np.concatenate([member.fitted[index][2] for member in members]))
             for index, (name, datatype, _) in enumerate(members[0].fitted)
@@ -178,16 +175,3 @@ class Batch:
             member.waiter.succeed(Prediction({name: array[start:stop] for name, array in arrays}))
             start = stop
         return True
-
-
-def rows_to_share(fitted: Sequence[Fitted]) -> int:
-    """Return how many rows a request has that may travel with others; 0 where it should not."""
-    rows = fitted[0][2].shape[0]
-    if not 0 < rows <= _MOST_ROWS_OF_ONE:
-        return 0
-    size = 0
-    for _, _, array in fitted:
-        if array.shape[0] != rows:
-            return 0
-        size += array.nbytes
-    return rows if size <= _MOST_BYTES_OF_ONE else 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import numbers as numeric
 from collections.abc import Callable, Hashable, Sequence
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -20,8 +19,8 @@ from isotherm.v1.tensors import Array
 
 # Floats, integers of either sign, booleans.
 NUMBERS: Final = "fiub"
+ROWS_AND_COLUMNS: Final = 2
 
-_NUMBER_TYPES: Final = (numeric.Real, Decimal, np.bool_)
 _SHOWN_CHARACTERS: Final = 40
 
 
@@ -32,7 +31,7 @@ def read(name: str, values: Any) -> Array:
     with the column's name for anything that is no number.
     """
     array = _array(name, values)
-    if array.ndim == 1 + 1 and array.shape[1] == 1:
+    if array.ndim == ROWS_AND_COLUMNS and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim > 1:
         msg = f"column '{name}' has shape {array.shape}, expected one number a row"
@@ -101,7 +100,7 @@ def _of_masked(array: Any) -> Array:
 def _converted(name: str, elements: Sequence[Any]) -> Array:
     found = [math.nan if _is_null(element) else element for element in elements]
     for row, element in enumerate(found):
-        if not isinstance(element, _NUMBER_TYPES):
+        if not _is_number(element):
             msg = (
                 f"column '{name}' must hold numbers, row {row} has {_shown(element)} "
                 f"({type(element).__name__}): convert the column first"
@@ -114,6 +113,13 @@ def _converted(name: str, elements: Sequence[Any]) -> Array:
     except (OverflowError, ValueError) as error:
         msg = f"column '{name}' has a number that 64 bits cannot hold: {error}"
         raise Misfit(msg) from error
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, numeric.Real | np.bool_):
+        return True
+    # A Decimal, whose module takes a millisecond to import.
+    return isinstance(value, numeric.Number) and not isinstance(value, numeric.Complex)
 
 
 def _is_null(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The conversation behind each method of a client: which calls are made, and what is made of them.
+"""Inference: which calls a prediction takes, for one caller or several, and what is made of them.
 
 Written once for `Client` and `AsyncClient`: a conversation is a generator that yields steps and is
 sent what they gave, or has the error thrown in. It neither blocks nor awaits: the shells do.
@@ -8,83 +8,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias, cast
-
-import grpc
+from typing import Any, TypeAlias, cast
 
 from isotherm.client import _messages, _methods
-from isotherm.client._coalescing import Batch, Group, Member, rows_to_share
+from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._errors import (
-    CallCancelledError,
-    ClosedError,
-    InvalidAnswerError,
     InvalidInputError,
     IsothermError,
     NoContractError,
     NotFoundError,
-    RemoteError,
     ServerFaultError,
-    TransientError,
     UnsupportedError,
     for_another,
 )
-from isotherm.client._feedback import Report
 from isotherm.client._hedge import Hedges
 from isotherm.client._inputs import Fitted, Inputs, fit
 from isotherm.client._interval import Interval, IntervalTensors
-from isotherm.client._methods import Answer, Method, Request
 from isotherm.client._prediction import Prediction
-from isotherm.client._retry import Retries
+from isotherm.client._questions import Questions, Version, version_text
 from isotherm.client._served import Served, describe
 from isotherm.client._settings import Settings
-from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause
+from isotherm.client._steps import Conversation, Deadline, Enter, Gate
 from isotherm.client._table import arrange, is_table
 from isotherm.client._validation import check_finite, first_bad_rows
-from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
-from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.tensors import Array
 
-Version: TypeAlias = int | str | None
 Outputs: TypeAlias = str | Sequence[str] | None
 # A model's name and version, "" for the server's choice.
 Key: TypeAlias = tuple[str, str]
 
-# Between two questions whether a server is ready.
-_READY_PAUSE_S: Final = 0.1
 
-
-class Conversations:
+class Conversations(Questions):
     """All conversations of one client. Remembers the models that it has asked about."""
 
     def __init__(self, settings: Settings) -> None:
-        self.target = settings.target
-        self.closed = False
-        self.retries = Retries(settings.retry)
+        super().__init__(settings)
         self.hedges = None if settings.hedge is None else Hedges(settings.hedge)
-        self._timeout_s = Deadline.after(settings.timeout_s).timeout_s
         self._coalesce = settings.coalesce
         self._served: dict[Key, Served] = {}
         # When, and why, a model could not be described.
         self._failed: dict[Key, tuple[float, IsothermError]] = {}
-
-    def begin(self, timeout_s: float | None) -> Deadline:
-        """Return the deadline of a new conversation; refuse one on a closed client."""
-        if self.closed:
-            self.check_open()
-        return Deadline.after(self._timeout_s if timeout_s is None else timeout_s)
-
-    def check_open(self) -> None:
-        """Raise ClosedError after the client was closed."""
-        if self.closed:
-            msg = f"the client of {self.target} is closed"
-            raise ClosedError(msg, target=self.target)
-
-    def cut_off(self, model: str) -> CallCancelledError:
-        """Return the error of a call that was in flight when the client was closed."""
-        msg = f"the client of {self.target} was closed during the call"
-        code = grpc.StatusCode.CANCELLED
-        return CallCancelledError(msg, model=model, target=self.target, code=code)
 
     def member(
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
@@ -101,20 +65,26 @@ class Conversations:
         except InvalidInputError:
             # Perhaps another model has taken the name: alone it is asked about.
             return None
-        rows = rows_to_share(fitted)
-        if not 0 < rows <= served.merged_rows:
+        rows = served.rows_to_share(fitted)
+        if not rows:
             return None
-        wanted = (outputs,) if isinstance(outputs, str) else tuple(outputs or ())
+        wanted = _wanted(outputs)
         group = served.groups.get(wanted)
         if group is None:
             group = served.groups.setdefault(wanted, Group(served, key, wanted))
         return Member(group, x, fitted, rows, deadline)
 
+    def predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Conversation[Array | Prediction]:
+        """Infer with what is remembered of the model, and again if that is out of date."""
+        return self._predict((model, version_text(version)), x, _wanted(outputs), deadline)
+
     def together(self, batch: Batch) -> Conversation[None]:
         """Infer for all members of a batch, and hand each of them its rows or its error."""
-        served: Served = batch.group.served
+        group = batch.group
         fitted = batch.fitted()
-        bad = _members_with_bad_rows(served, batch, fitted)
+        bad = _members_with_bad_rows(group.served, batch, fitted)
         if bad:
             for member in bad:
                 yield from self._for_one(member)
@@ -123,13 +93,13 @@ class Conversations:
                 yield from self.together(staying)
             return
         try:
-            answer = yield from self._send_tensors(
-                served, batch.group.key, fitted, batch.group.outputs, batch.deadline
+            answer = yield from self._send(
+                group.served, group.key, fitted, group.outputs, batch.deadline
             )
-            if not batch.deliver(_messages.read(answer, batch.group.outputs)):
+            if not batch.deliver(_messages.read(answer, group.outputs)):
                 for member in batch.members:
                     yield from self._for_one(member)
-            self._look_at_version(served, batch.group.key, answer)
+            self._look_at_version(group.served, group.key, answer)
         except (InvalidInputError, NotFoundError) as error:
             # One of them has a row that the model refuses, or another model has taken the name.
             if len(batch.members) == 1:
@@ -143,19 +113,11 @@ class Conversations:
         except IsothermError as error:
             batch.fail(error)
 
-    def predict(
-        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
-    ) -> Conversation[Array | Prediction]:
-        """Infer with what is remembered of the model, and again if that is out of date."""
-        key = (model, _version(version))
-        wanted = (outputs,) if isinstance(outputs, str) else tuple(outputs or ())
-        return (yield from self._predict(key, x, wanted, deadline))
-
     def interval(
         self, model: str, version: Version, deadline: Deadline
     ) -> Conversation[tuple[IntervalTensors, float]]:
         """Return what the interval's tensors are called, and the coverage that it promises."""
-        key = (model, _version(version))
+        key = (model, version_text(version))
         served = self._served.get(key) or (yield from self._describe(key, deadline))
         # Without one, the error says which of the reasons it is.
         contract = served.contract or (yield from self.contract(model, version, deadline))
@@ -165,122 +127,6 @@ class Conversations:
             raise NoContractError(msg, model=model, target=self.target)
         names = IntervalTensors(tensors.prediction, tensors.lower, tensors.upper)
         return names, contract.interval.coverage
-
-    def contract(self, model: str, version: Version, deadline: Deadline) -> Conversation[Contract]:
-        """Ask for the model's configuration, which carries the contract."""
-        try:
-            config = yield from self.config(model, version, deadline)
-        except UnsupportedError as error:
-            msg = f"the server at {self.target} cannot send contracts: it has no ModelConfig"
-            raise NoContractError(msg, model=model, target=self.target) from error
-        text = config.parameters[contracts.METADATA_KEY].string_value
-        if not text:
-            msg = f"model '{model}' at {self.target} carries no contract"
-            raise NoContractError(msg, model=model, target=self.target)
-        try:
-            return contracts.loads(text)
-        except contracts.ContractError as error:
-            msg = f"model '{model}' at {self.target}: {error}"
-            raise InvalidAnswerError(msg, model=model, target=self.target) from error
-
-    def config(
-        self, model: str, version: Version, deadline: Deadline
-    ) -> Conversation[pb.ModelConfig]:
-        """Ask for the model's configuration (a Triton extension)."""
-        request = pb.ModelConfigRequest(name=model, version=_version(version))
-        answer = yield from self._ask(_methods.MODEL_CONFIG, request, model, deadline)
-        return answer.config
-
-    def model_metadata(
-        self, model: str, version: Version, deadline: Deadline
-    ) -> Conversation[pb.ModelMetadataResponse]:
-        """Ask for the model's versions and tensors."""
-        request = pb.ModelMetadataRequest(name=model, version=_version(version))
-        return (yield from self._ask(_methods.MODEL_METADATA, request, model, deadline))
-
-    def server_metadata(self, deadline: Deadline) -> Conversation[pb.ServerMetadataResponse]:
-        """Ask for the server's name, version and extensions."""
-        request = pb.ServerMetadataRequest()
-        return (yield from self._ask(_methods.SERVER_METADATA, request, "", deadline))
-
-    def health(self, model: str | None, version: Version, deadline: Deadline) -> Conversation[bool]:
-        """Ask whether the server, or one model, is ready."""
-        if model is None:
-            ready = yield from self._ask(
-                _methods.SERVER_READY, pb.ServerReadyRequest(), "", deadline
-            )
-            return ready.ready
-        request = pb.ModelReadyRequest(name=model, version=_version(version))
-        return (yield from self._ask(_methods.MODEL_READY, request, model, deadline)).ready
-
-    def wait_ready(
-        self, model: str | None, version: Version, deadline: Deadline
-    ) -> Conversation[None]:
-        """Ask until the answer is yes, or the time is up."""
-        reason = "it says that it is not"
-        cause: IsothermError | None = None
-        while True:
-            try:
-                if (yield from self.health(model, version, deadline)):
-                    return
-            except (TransientError, NotFoundError, CallCancelledError) as error:
-                # Started, loaded and found: all of that may come yet.
-                reason, cause = str(error), error
-            if deadline.left_s() <= _READY_PAUSE_S:
-                what = "the server" if model is None else f"model '{model}'"
-                msg = f"{what} was not ready within {deadline.timeout_s:g} s: {reason}"
-                late = deadline.passed(model or "", self.target)
-                late.args = (msg,)
-                raise late from cause
-            yield Pause(_READY_PAUSE_S)
-
-    def statistics(
-        self, model: str, version: Version, deadline: Deadline
-    ) -> Conversation[pb.ModelStatisticsResponse]:
-        """Ask for a model's counters, or for those of all."""
-        request = pb.ModelStatisticsRequest(name=model, version=_version(version))
-        return (yield from self._ask(_methods.MODEL_STATISTICS, request, model, deadline))
-
-    def models(self, deadline: Deadline) -> Conversation[pb.RepositoryIndexResponse]:
-        """Ask for all models, served or not."""
-        request = pb.RepositoryIndexRequest()
-        return (yield from self._ask(_methods.REPOSITORY_INDEX, request, "", deadline))
-
-    def load(self, model: str, deadline: Deadline) -> Conversation[None]:
-        """Have a model loaded, or loaded anew."""
-        request = pb.RepositoryModelLoadRequest(model_name=model)
-        yield from self._ask(_methods.MODEL_LOAD, request, model, deadline)
-
-    def unload(self, model: str, deadline: Deadline) -> Conversation[None]:
-        """Have a model unloaded."""
-        request = pb.RepositoryModelUnloadRequest(model_name=model)
-        yield from self._ask(_methods.MODEL_UNLOAD, request, model, deadline)
-
-    def feedback(
-        self, model: str, report: Report, version: Version, deadline: Deadline
-    ) -> Conversation[str]:
-        """Report all rows for one version, in as many calls as they need; return the version."""
-        counted, counted_for = 0, _version(version)
-        for request in report.requests(model, counted_for):
-            # The newest version may change between two calls.
-            request.model_version = counted_for
-            try:
-                answer = yield from self._ask(_methods.FEEDBACK_REPORT, request, model, deadline)
-            except IsothermError as error:
-                if counted:
-                    error.add_note(f"the first {counted} rows of the report were counted")
-                if not isinstance(error, UnsupportedError):
-                    raise
-                msg = (
-                    f"the server at {self.target} takes no feedback: "
-                    f"it has no {_methods.FEEDBACK}, which is Isotherm's own"
-                )
-                raise UnsupportedError(
-                    msg, model=model, target=self.target, code=error.code
-                ) from error
-            counted += answer.rows
-            counted_for = answer.model_version
-        return counted_for
 
     def _predict(
         self, key: Key, x: Inputs, wanted: tuple[str, ...], deadline: Deadline
@@ -330,7 +176,7 @@ class Conversations:
         fitted = _fitted(served, x)
         if served.contract is not None:
             check_finite(served.contract, fitted[0][2], model=key[0])
-        answer = yield from self._send_tensors(served, key, fitted, wanted, deadline)
+        answer = yield from self._send(served, key, fitted, wanted, deadline)
         if self._look_at_version(served, key, answer) and _is_table(served, x):
             # The new version may have its columns in another order.
             fresh = yield from self._describe(key, deadline, instead_of=served)
@@ -338,7 +184,7 @@ class Conversations:
                 return (yield from self._infer(fresh, key, x, wanted, deadline))
         return _messages.read(answer, wanted)
 
-    def _send_tensors(
+    def _send(
         self,
         served: Served,
         key: Key,
@@ -346,15 +192,14 @@ class Conversations:
         wanted: tuple[str, ...],
         deadline: Deadline,
     ) -> Conversation[pb.ModelInferResponse]:
-        request = _messages.request(*key, fitted, wanted)
-        model = served.signature.model
+        request = served.envelope(key, wanted).request(fitted)
         if self.hedges is None:
-            return (yield from self._ask(_methods.MODEL_INFER, request, model, deadline))
-        start = time.perf_counter()
-        answer = yield from self._ask(
-            _methods.MODEL_INFER, request, model, deadline, self.hedges.after_s()
-        )
-        self.hedges.answered(time.perf_counter() - start)
+            answer = yield from self.ask(_methods.MODEL_INFER, request, key[0], deadline)
+        else:
+            start = time.perf_counter()
+            after_s = self.hedges.after_s()
+            answer = yield from self.ask(_methods.MODEL_INFER, request, key[0], deadline, after_s)
+            self.hedges.answered(time.perf_counter() - start)
         return answer
 
     def _look_at_version(self, served: Served, key: Key, answer: pb.ModelInferResponse) -> bool:
@@ -398,33 +243,6 @@ class Conversations:
             # Not every server has it, and some stumble over it.
             return None
 
-    def _ask(
-        self,
-        method: Method[Request, Answer],
-        request: Request,
-        model: str,
-        deadline: Deadline,
-        hedge_after_s: float | None = None,
-    ) -> Conversation[Answer]:
-        """Make a call, and make it again while that may help and is allowed."""
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                answer: Answer = yield Call(method, request, model, deadline, hedge_after_s)
-            except RemoteError as error:
-                error.attempts = attempts
-                pause_s = self.retries.pause_s(error, attempts) if method.repeatable else None
-                if pause_s is None or pause_s >= deadline.left_s() or self.closed:
-                    raise
-            except InvalidInputError as error:
-                error.attempts = attempts
-                raise
-            else:
-                self.retries.succeeded()
-                return answer
-            yield Pause(pause_s)
-
 
 def interval(names: IntervalTensors, coverage: float, prediction: Array | Prediction) -> Interval:
     """Return a prediction of the three tensors as an interval."""
@@ -432,14 +250,23 @@ def interval(names: IntervalTensors, coverage: float, prediction: Array | Predic
     return Interval(arrays[names.prediction], arrays[names.lower], arrays[names.upper], coverage)
 
 
-def _fitted(served: Served, x: Inputs) -> list[Fitted]:
+def _wanted(outputs: Outputs) -> tuple[str, ...]:
+    if outputs is None:
+        return ()
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)
+
+
+def _fitted(served: Served, x: Inputs) -> Sequence[Fitted]:
+    fitted = served.as_it_is(x)
+    if fitted is not None:
+        return fitted
     if _is_table(served, x):
         signature = served.signature
         if served.contract is None:
-            names = signature.input_names
             msg = (
                 f"model '{signature.model}' carries no contract, so columns cannot be matched: "
-                f"pass an array of shape (rows, features), or a dict of arrays for {names}"
+                "pass an array of shape (rows, features), or a dict of arrays for the inputs "
+                f"{signature.input_names}"
             )
             raise InvalidInputError(msg, model=signature.model)
         x = arrange(served.contract, x, model=signature.model)
@@ -469,7 +296,3 @@ def _members_with_bad_rows(served: Served, batch: Batch, fitted: Sequence[Fitted
             members.append(member)
         start = stop
     return members
-
-
-def _version(version: Version) -> str:
-    return "" if version is None else str(version)

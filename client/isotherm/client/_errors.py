@@ -26,8 +26,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, cast
 
-import grpc
+from isotherm.client._core import grpc
 
+# How gRPC's core begins what it says while it has no connection.
+_UNREACHED: Final = ("failed to connect", "connections to all backends failing")
 _PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
 
@@ -128,6 +130,9 @@ class OverloadedError(TransientError):
 class UnavailableError(TransientError):
     """Nobody answers at the address, or the server is starting or stopping."""
 
+    # No connection could be made, so nobody has seen the call.
+    unreached: bool = False
+
 
 _CLASSES: Final[Mapping[grpc.StatusCode, type[IsothermError]]] = MappingProxyType(
     {
@@ -155,6 +160,8 @@ def from_status(cause: grpc.RpcError, *, target: str, model: str = "") -> Isothe
     message = f"{details} ({code.name} from {target})"
     error = _CLASSES.get(code, RemoteError)(message, model=model, target=target, code=code)
     error.attempts = 1
+    if isinstance(error, UnavailableError):
+        error.unreached = details.startswith(_UNREACHED)
     pushback = _pushback_ms(cause)
     if pushback is not None and isinstance(error, RemoteError):
         # Anything but a number of milliseconds, such as -1, means never.

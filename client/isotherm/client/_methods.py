@@ -59,7 +59,8 @@ MODEL_CONFIG: Final = Method(
 )
 MODEL_INFER: Final = Method(
     f"/{SERVICE}/ModelInfer",
-    pb.ModelInferRequest.SerializeToString,
+    # Made as bytes from the start.
+    bytes,
     pb.ModelInferResponse.FromString,
 )
 MODEL_STATISTICS: Final = Method(

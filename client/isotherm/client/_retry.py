@@ -8,7 +8,13 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from isotherm.client._errors import CallCancelledError, OverloadedError, RemoteError, TransientError
+from isotherm.client._errors import (
+    CallCancelledError,
+    OverloadedError,
+    RemoteError,
+    TransientError,
+    UnavailableError,
+)
 
 _MOST_ATTEMPTS: Final = 10
 _EARNED_BY_A_SUCCESS: Final = 0.1
@@ -38,7 +44,7 @@ class Retry:
     initial_backoff_s: float = 0.1
     max_backoff_s: float = 1.0
     multiplier: float = 2.0
-    budget: int = 10
+    budget: int = 50
 
     def __post_init__(self) -> None:
         if not 1 <= self.attempts <= _MOST_ATTEMPTS:
@@ -85,9 +91,12 @@ class Retries:
         """Return how long to wait before the next attempt; None when there must be none."""
         if not isinstance(error, TransientError | CallCancelledError):
             return None
-        with self._lock:
-            self._tokens = max(0.0, self._tokens - 1)
-            spent = self._tokens < self._full / 2
+        spent = False
+        # What reached no server is no load for one: how often it is tried, the channel decides.
+        if not (isinstance(error, UnavailableError) and error.unreached):
+            with self._lock:
+                self._tokens = max(0.0, self._tokens - 1)
+                spent = self._tokens < self._full / 2
         if spent or attempts >= self._policy.attempts or error.final:
             return None
         if isinstance(error, TransientError) and error.retry_after_s is not None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import grpc
-
+from isotherm.client._core import grpc
 from isotherm.client._errors import InvalidInputError
 
 Token: TypeAlias = str | Path

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
 
 from isotherm.client._coalescing import Group
+from isotherm.client._inputs import Fitted
+from isotherm.client._messages import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import ModelConfig, ModelMetadataResponse
+from isotherm.v1.tensors import DTYPES
 
-# A message holds no more: it should be on its way while others are being made.
-_MOST_ROWS = 1024
+# A merged request holds no more: it should be on its way while others are being made.
+_MOST_ROWS: Final = 1024
+# A caller with more has a batch already: copying it would cost more than a request of its own.
+_MOST_ROWS_OF_ONE: Final = 64
+_MOST_BYTES_OF_ONE: Final = 64 * 1024
+
+_ROWS_AND_FEATURES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class Served:
         merged_rows: How many rows of several callers may go into one request; 0 where the server
             does not say that the model takes rows one by one.
         groups: Callers who can share a request, by the outputs that they want.
+        envelopes: What their requests look like, likewise.
     """
 
     signature: Signature
@@ -32,7 +45,42 @@ class Served:
     contract: Contract | None
     version: str
     merged_rows: int
-    groups: dict[tuple[str, ...], Group] = field(default_factory=dict, compare=False)
+    # For a model with one input of shape (rows, features): name, datatype, numpy's type, features.
+    plain: tuple[str, str, np.dtype[Any], int] | None
+    groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
+    envelopes: dict[tuple[str, ...], Envelope] = field(default_factory=dict)
+
+    def as_it_is(self, x: Any) -> Sequence[Fitted] | None:
+        """Return the input tensor where `x` is just that; None where it has to be looked at."""
+        plain = self.plain
+        if (
+            plain is not None
+            and type(x) is np.ndarray
+            and x.dtype == plain[2]
+            and x.ndim == _ROWS_AND_FEATURES
+            and x.shape[1] == plain[3]
+        ):
+            return ((plain[0], plain[1], x),)
+        return None
+
+    def rows_to_share(self, fitted: Sequence[Fitted]) -> int:
+        """Return how many rows a request has that may travel with others; 0 where it should not."""
+        rows: int = fitted[0][2].shape[0]
+        if not 0 < rows <= min(_MOST_ROWS_OF_ONE, self.merged_rows):
+            return 0
+        size = 0
+        for _, _, array in fitted:
+            if array.shape[0] != rows:
+                return 0
+            size += array.nbytes
+        return rows if size <= _MOST_BYTES_OF_ONE else 0
+
+    def envelope(self, key: tuple[str, str], outputs: tuple[str, ...]) -> Envelope:
+        """Return what makes requests for these outputs."""
+        envelope = self.envelopes.get(outputs)
+        if envelope is None:
+            envelope = self.envelopes.setdefault(outputs, Envelope(*key, outputs))
+        return envelope
 
     def differs(self, other: Served) -> bool:
         """Tell whether other requests must be made for the other model than for this one."""
@@ -56,7 +104,18 @@ def describe(
         None if config is None else _contract(config),
         "" if version else _newest(metadata),
         min(config.max_batch_size, _MOST_ROWS) if config is not None and merges else 0,
+        _plain(signature),
     )
+
+
+def _plain(signature: Signature) -> tuple[str, str, np.dtype[Any], int] | None:
+    if len(signature.inputs) != 1:
+        return None
+    (spec,) = signature.inputs
+    dtype = DTYPES.get(spec.datatype)
+    if dtype is None or dtype.kind == "O" or len(spec.shape) != _ROWS_AND_FEATURES:
+        return None
+    return (spec.name, spec.datatype, dtype, spec.shape[1]) if spec.shape[1] > 0 else None
 
 
 def _by_rows(spec: TensorSpec) -> bool:

@@ -9,12 +9,13 @@ from typing import Self, overload
 from numpy.typing import ArrayLike
 
 from isotherm.client import _conversation
-from isotherm.client._conversation import Outputs, Version
+from isotherm.client._conversation import Outputs
 from isotherm.client._feedback import Report
 from isotherm.client._hedge import Hedge
 from isotherm.client._inputs import Inputs
 from isotherm.client._interval import Interval
 from isotherm.client._prediction import Prediction
+from isotherm.client._questions import Version
 from isotherm.client._retry import Retry
 from isotherm.client._security import Tls, Token
 from isotherm.client._settings import Settings

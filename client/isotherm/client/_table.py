@@ -147,7 +147,7 @@ def _rows(contract: Contract, rows: Sequence[Any]) -> Array:
     except ValueError:
         # Some value is a list: the columns, one by one, tell which.
         array = np.empty(0)
-    if array.ndim == 1 + 1 and array.dtype.kind in _column.NUMBERS:
+    if array.ndim == _column.ROWS_AND_COLUMNS and array.dtype.kind in _column.NUMBERS:
         return array
     columns = zip(*values, strict=True) if rows else ((),) * len(names)
     return _joined(names, [_column.read(*pair) for pair in zip(names, columns, strict=True)])
@@ -253,7 +253,9 @@ def _joined(names: Sequence[str], columns: Sequence[Array]) -> Array:
         lengths = ", ".join(f"'{name}' {size}" for name, size in sizes.items())
         msg = f"the columns differ in rows: {lengths}"
         raise Misfit(msg)
-    joined = np.empty((rows, len(columns)), np.result_type(*columns))
+    # Of the types: numpy before 2 would look at a scalar's value as well.
+    dtype = np.result_type(*[column.dtype for column in columns])
+    joined = np.empty((rows, len(columns)), dtype)
     # A block stays in the cache while its columns are filled: less than half the time.
     for start in range(0, rows, _BLOCK_ROWS):
         block = joined[start : start + _BLOCK_ROWS]

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from isotherm.client._asyncio_calls import AsyncioCalls
 from isotherm.client._coalescing import Batch, Group, Member
-from isotherm.client._conversation import Conversations, Outputs, Version
+from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
 from isotherm.client._prediction import Prediction
+from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.v1.tensors import Array

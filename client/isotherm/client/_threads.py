@@ -9,11 +9,12 @@ from typing import Any, Generic, cast
 
 from isotherm.client._blocking_calls import Attempt, BlockingCalls
 from isotherm.client._coalescing import Batch, Member
-from isotherm.client._conversation import Conversations, Outputs, Version
+from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
 from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
+from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.v1.tensors import Array

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-import grpc
 import typer
 
 from isotherm.client._channel import check_target, connect, secure
+from isotherm.client._core import grpc
 from isotherm.client._errors import IsothermError, from_status
 from isotherm.client._security import Bearer, Tls
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
@@ -66,7 +66,9 @@ def check(
 ) -> str:
     """Return the server's health status for `service`; the empty name is the whole server."""
     metadata = Bearer(token).metadata()
-    with connect(check_target(address), [], secure(tls)) as channel:
+    secured = secure(tls)
+    credentials = None if secured is None else secured.credentials()
+    with connect(check_target(address), [], credentials) as channel:
         call = channel.unary_unary(_PATH, _request, _status)
         try:
             return call(service, timeout=timeout_s, metadata=metadata)

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from isotherm.client import _messages
 from isotherm.client._errors import InvalidAnswerError, NoContractError, RemoteError
 from isotherm.client._inputs import Inputs, fit
+from isotherm.client._messages import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.client._sync import Client
 from isotherm.client.cli import model
@@ -99,13 +99,13 @@ def check(client: Client, subject: Subject, requests: Requests) -> None:
 
 def _requests(subject: Subject, inputs: Iterable[Inputs], count: int, origin: str) -> Requests:
     version = "" if subject.version is None else str(subject.version)
+    envelope = Envelope(subject.name, version, ())
     made: list[Inputs] = []
     bodies: list[bytes] = []
     size = 0
     for each in inputs:
-        message = _messages.request(subject.name, version, fit(subject.signature, each), ())
         made = made or [each]
-        bodies.append(message.SerializeToString())
+        bodies.append(envelope.request(fit(subject.signature, each)))
         size += len(bodies[-1])
         if size > _BYTES:
             break

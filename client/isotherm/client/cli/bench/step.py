@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final, TypeAlias
 
-import grpc
-import grpc.aio
-
+from isotherm.client._core import grpc
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench.arrivals import Share, offsets_s
 from isotherm.client.cli.bench.load import Load, Open, Period, Target
