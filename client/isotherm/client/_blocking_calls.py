@@ -13,7 +13,7 @@ from isotherm.client._core import grpc
 from isotherm.client._errors import ClosedError, IsothermError, from_status
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
-from isotherm.client._steps import Call
+from isotherm.client._steps import Call, Deadline
 from isotherm.client._trace import with_trace
 
 
@@ -43,19 +43,21 @@ class BlockingCalls:
         """Make a call and return its answer."""
         if call.hedge_after_s is not None:
             return self._make_hedged(call, call.hedge_after_s)
+        return self.send(call.method.path, call.request, call.model, call.deadline)
+
+    def send(self, path: str, request: Any, model: str, deadline: Deadline) -> Any:
+        """Make one attempt of a call and return its answer; `model` is for the error message."""
         self._conversations.check_open()
         connection = self._connections.take()
         since_s = time.monotonic()
         silent = False
         try:
-            return connection.stubs[call.method.path](
-                call.request,
-                timeout=max(0.0, call.deadline.at_s - since_s),
-                metadata=self.metadata(),
+            return connection.stubs[path](
+                request, timeout=max(0.0, deadline.at_s - since_s), metadata=self.metadata()
             )
         except grpc.RpcError as exc:
             silent = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            raise self.error(exc, call.model) from exc
+            raise self.error(exc, model) from exc
         except ValueError as exc:
             self.check_still_open(exc)
             raise

@@ -91,6 +91,14 @@ class Group:
         self.running.add(batch)
         return batch
 
+    def take_alone(self, member: Member) -> Batch | None:
+        """Return the request of a caller whom nobody is there to share it with."""
+        if self.running or self.pending:
+            return None
+        member.batch = batch = Batch(self, [member])
+        self.running.add(batch)
+        return batch
+
     def finish(self, batch: Batch) -> Batch | None:
         """Return the next request after one that is over."""
         self.running.discard(batch)

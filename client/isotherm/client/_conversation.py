@@ -7,10 +7,10 @@ sent what they gave, or has the error thrown in. It neither blocks nor awaits: t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, TypeAlias, cast
 
-from isotherm.client import _messages, _methods
+from isotherm.client._answer import Answer
 from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._errors import (
     InvalidInputError,
@@ -24,9 +24,10 @@ from isotherm.client._errors import (
 from isotherm.client._hedge import Hedges
 from isotherm.client._inputs import Fitted, Inputs, fit
 from isotherm.client._interval import Interval, IntervalTensors
+from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Questions, Version, version_text
-from isotherm.client._served import Served, describe
+from isotherm.client._served import MOST_SHARED_ROWS, Served, describe
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Conversation, Deadline, Enter, Gate
 from isotherm.client._table import arrange, is_table
@@ -61,9 +62,12 @@ class Conversations(Questions):
         if served is None or not served.merged_rows:
             return None
         try:
+            if isinstance(x, Sized) and len(x) > MOST_SHARED_ROWS:
+                return None
             fitted = _fitted(served, x)
-        except InvalidInputError:
-            # Perhaps another model has taken the name: alone it is asked about.
+        except (InvalidInputError, TypeError):
+            # Perhaps another model has taken the name: alone it is asked about. And an array
+            # without dimensions says that it has a length, and has none.
             return None
         rows = served.rows_to_share(fitted)
         if not rows:
@@ -96,10 +100,12 @@ class Conversations(Questions):
             answer = yield from self._send(
                 group.served, group.key, fitted, group.outputs, batch.deadline
             )
-            if not batch.deliver(_messages.read(answer, group.outputs)):
+            # A new version may have its columns in another order.
+            moved = self.look_at_version(group.served, group.key, answer)
+            tables = moved and any(_is_table(group.served, each.x) for each in batch.members)
+            if tables or not batch.deliver(answer.result):
                 for member in batch.members:
                     yield from self._for_one(member)
-            self._look_at_version(group.served, group.key, answer)
         except (InvalidInputError, NotFoundError) as error:
             # One of them has a row that the model refuses, or another model has taken the name.
             if len(batch.members) == 1:
@@ -112,6 +118,43 @@ class Conversations(Questions):
                     yield from self._for_one(member, error)
         except IsothermError as error:
             batch.fail(error)
+
+    def request_of(self, member: Member) -> bytes | None:
+        """Return the request of one caller alone; None where it must not simply be sent."""
+        served: Served = member.group.served
+        if (
+            self.hedges is not None
+            or _is_table(served, member.x)
+            or (
+                served.contract is not None
+                and first_bad_rows(served.contract, member.fitted[0][2]).size
+            )
+        ):
+            return None
+        return served.format(member.group.key, member.group.outputs).envelope.request(member.fitted)
+
+    def answer_of(self, member: Member, data: bytes) -> Array | Prediction:
+        """Return what answers the request of one caller alone."""
+        self.retries.succeeded()
+        group = member.group
+        answer: Answer = group.served.format(group.key, group.outputs).reader.read(data)
+        self.look_at_version(group.served, group.key, answer)
+        return answer.result
+
+    def alone(self, member: Member) -> Conversation[Array | Prediction]:
+        """Infer for one caller, beginning with the call of the inference itself."""
+        group = member.group
+        served: Served = group.served
+        try:
+            return (
+                yield from self._infer(served, group.key, member.x, group.outputs, member.deadline)
+            )
+        except (InvalidInputError, NotFoundError) as error:
+            return (
+                yield from self._if_changed(
+                    served, group.key, member.x, group.outputs, member.deadline, error
+                )
+            )
 
     def interval(
         self, model: str, version: Version, deadline: Deadline
@@ -177,12 +220,12 @@ class Conversations(Questions):
         if served.contract is not None:
             check_finite(served.contract, fitted[0][2], model=key[0])
         answer = yield from self._send(served, key, fitted, wanted, deadline)
-        if self._look_at_version(served, key, answer) and _is_table(served, x):
+        if self.look_at_version(served, key, answer) and _is_table(served, x):
             # The new version may have its columns in another order.
             fresh = yield from self._describe(key, deadline, instead_of=served)
             if served.differs(fresh):
                 return (yield from self._infer(fresh, key, x, wanted, deadline))
-        return _messages.read(answer, wanted)
+        return answer.result
 
     def _send(
         self,
@@ -191,20 +234,22 @@ class Conversations(Questions):
         fitted: Sequence[Fitted],
         wanted: tuple[str, ...],
         deadline: Deadline,
-    ) -> Conversation[pb.ModelInferResponse]:
-        request = served.envelope(key, wanted).request(fitted)
+    ) -> Conversation[Answer]:
+        envelope, reader = served.format(key, wanted)
+        request = envelope.request(fitted)
         if self.hedges is None:
-            answer = yield from self.ask(_methods.MODEL_INFER, request, key[0], deadline)
+            data = yield from self.ask(MODEL_INFER, request, key[0], deadline)
         else:
             start = time.perf_counter()
-            after_s = self.hedges.after_s()
-            answer = yield from self.ask(_methods.MODEL_INFER, request, key[0], deadline, after_s)
+            data = yield from self.ask(
+                MODEL_INFER, request, key[0], deadline, self.hedges.after_s()
+            )
             self.hedges.answered(time.perf_counter() - start)
-        return answer
+        return reader.read(data)
 
-    def _look_at_version(self, served: Served, key: Key, answer: pb.ModelInferResponse) -> bool:
+    def look_at_version(self, served: Served, key: Key, answer: Answer) -> bool:
         """Tell whether another version answered than the one described, and forget that one."""
-        if not served.version or answer.model_version == served.version:
+        if not served.version or answer.version == served.version:
             return False
         if self._served.get(key) is served:
             self._served.pop(key, None)
@@ -260,25 +305,18 @@ def _fitted(served: Served, x: Inputs) -> Sequence[Fitted]:
     fitted = served.as_it_is(x)
     if fitted is not None:
         return fitted
-    if _is_table(served, x):
-        signature = served.signature
-        if served.contract is None:
-            msg = (
-                f"model '{signature.model}' carries no contract, so columns cannot be matched: "
-                "pass an array of shape (rows, features), or a dict of arrays for the inputs "
-                f"{signature.input_names}"
-            )
-            raise InvalidInputError(msg, model=signature.model)
-        x = arrange(served.contract, x, model=signature.model)
+    if served.contract is not None and _is_table(served, x):
+        x = arrange(served.contract, x, model=served.signature.model)
     return fit(served.signature, x)
 
 
 def _is_table(served: Served, x: Any) -> bool:
+    """Tell whether the rows are matched by the names of their columns."""
+    if served.contract is None:
+        return False
     if isinstance(x, Mapping):
-        if served.contract is None:
-            return False
-        names = {spec.name for spec in served.signature.inputs}
-        return not names & x.keys()
+        # The names of the inputs win.
+        return x.keys() != {spec.name for spec in served.signature.inputs}
     return is_table(x)
 
 

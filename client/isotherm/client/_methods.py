@@ -59,9 +59,9 @@ MODEL_CONFIG: Final = Method(
 )
 MODEL_INFER: Final = Method(
     f"/{SERVICE}/ModelInfer",
-    # Made as bytes from the start.
+    # Made as bytes, and read as bytes.
     bytes,
-    pb.ModelInferResponse.FromString,
+    bytes,
 )
 MODEL_STATISTICS: Final = Method(
     f"/{SERVICE}/ModelStatistics",

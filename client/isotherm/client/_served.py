@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from isotherm.client._answer import Reader
 from isotherm.client._coalescing import Group
 from isotherm.client._inputs import Fitted
-from isotherm.client._messages import Envelope
+from isotherm.client._request import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import Contract
@@ -20,10 +21,17 @@ from isotherm.v1.tensors import DTYPES
 # A merged request holds no more: it should be on its way while others are being made.
 _MOST_ROWS: Final = 1024
 # A caller with more has a batch already: copying it would cost more than a request of its own.
-_MOST_ROWS_OF_ONE: Final = 64
+MOST_SHARED_ROWS: Final = 64
 _MOST_BYTES_OF_ONE: Final = 64 * 1024
 
 _ROWS_AND_FEATURES: Final = 2
+
+
+class Format(NamedTuple):
+    """How a request is written, and its answer read."""
+
+    envelope: Envelope
+    reader: Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Served:
         merged_rows: How many rows of several callers may go into one request; 0 where the server
             does not say that the model takes rows one by one.
         groups: Callers who can share a request, by the outputs that they want.
-        envelopes: What their requests look like, likewise.
+        formats: What their requests and answers look like, likewise.
     """
 
     signature: Signature
@@ -48,7 +56,7 @@ class Served:
     # For a model with one input of shape (rows, features): name, datatype, numpy's type, features.
     plain: tuple[str, str, np.dtype[Any], int] | None
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
-    envelopes: dict[tuple[str, ...], Envelope] = field(default_factory=dict)
+    formats: dict[tuple[str, ...], Format] = field(default_factory=dict)
 
     def as_it_is(self, x: Any) -> Sequence[Fitted] | None:
         """Return the input tensor where `x` is just that; None where it has to be looked at."""
@@ -66,7 +74,7 @@ class Served:
     def rows_to_share(self, fitted: Sequence[Fitted]) -> int:
         """Return how many rows a request has that may travel with others; 0 where it should not."""
         rows: int = fitted[0][2].shape[0]
-        if not 0 < rows <= min(_MOST_ROWS_OF_ONE, self.merged_rows):
+        if not 0 < rows <= min(MOST_SHARED_ROWS, self.merged_rows):
             return 0
         size = 0
         for _, _, array in fitted:
@@ -75,12 +83,13 @@ class Served:
             size += array.nbytes
         return rows if size <= _MOST_BYTES_OF_ONE else 0
 
-    def envelope(self, key: tuple[str, str], outputs: tuple[str, ...]) -> Envelope:
-        """Return what makes requests for these outputs."""
-        envelope = self.envelopes.get(outputs)
-        if envelope is None:
-            envelope = self.envelopes.setdefault(outputs, Envelope(*key, outputs))
-        return envelope
+    def format(self, key: tuple[str, str], outputs: tuple[str, ...]) -> Format:
+        """Return what makes the requests for these outputs, and reads their answers."""
+        found = self.formats.get(outputs)
+        if found is None:
+            made = Format(Envelope(*key, outputs), Reader(outputs))
+            found = self.formats.setdefault(outputs, made)
+        return found
 
     def differs(self, other: Served) -> bool:
         """Tell whether other requests must be made for the other model than for this one."""

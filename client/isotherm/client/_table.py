@@ -7,9 +7,8 @@ whoever passes a table of theirs has loaded the package.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -41,8 +40,8 @@ class Table(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+# Tuples: of a dataclass the import of the client would take five times as long for each.
+class _Columns(NamedTuple):
     """A table that is open: its columns' names, a column by name, and that column's stated unit."""
 
     names: Sequence[Any]
@@ -51,8 +50,7 @@ class _Columns:
     remedy: str = "name the columns as the contract names its features"
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(NamedTuple):
     """A kind of table: how it is arranged by a contract, and how its owner makes an array of it."""
 
     arrange: Callable[[Contract, Any], Array]

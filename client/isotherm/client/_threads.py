@@ -118,15 +118,14 @@ class Threads:
         ticket = member.waiter = Ticket()
         group = member.group
         with group.lock:
-            group.pending.append(member)
-            batch = group.take()
-            if batch is None or batch.leader is not member:
+            alone = group.take_alone(member)
+            if alone is None:
                 ticket.hang()
-                if batch is not None:
-                    batch.leader.waiter.appoint(batch)
-                batch = None
-        if batch is None:
-            batch = self._wait(member)
+                group.pending.append(member)
+                self._appoint(group.take())
+        if alone is not None:
+            return self._ask_alone(alone, member)
+        batch = self._wait(member)
         if batch is not None:
             self._lead(batch)
         return ticket.outcome()
@@ -232,6 +231,37 @@ class Threads:
         if late:
             raise member.deadline.passed(group.key[0], self.conversations.target)
         return None
+
+    def _ask_alone(self, batch: Batch, member: Member) -> Array | Prediction:
+        """Infer for one caller while nobody else asks: most are answered without a conversation."""
+        group = batch.group
+        conversations = self.conversations
+        refusal: IsothermError | None = None
+        try:
+            request = conversations.request_of(member)
+            if request is not None:
+                try:
+                    data = self._calls.send(
+                        MODEL_INFER.path, request, group.key[0], member.deadline
+                    )
+                except IsothermError as error:
+                    refusal = error
+                else:
+                    return conversations.answer_of(member, data)
+            conversation = conversations.alone(member)
+            try:
+                step = next(conversation)
+                if refusal is not None:
+                    # It was the first attempt of the call that the conversation begins with.
+                    step = conversation.throw(refusal)
+                return self._go_on(conversation, step)
+            except StopIteration as end:
+                return cast("Array | Prediction", end.value)
+            finally:
+                conversation.close()
+        finally:
+            with group.lock:
+                self._appoint(group.finish(batch))
 
     def _lead(self, batch: Batch) -> None:
         group = batch.group

@@ -88,6 +88,8 @@ class LinearServer:
     # Called after each report that was taken.
     reported: Callable[[], object] = lambda: None
     change: Callable[[pb.ModelInferResponse], object] = lambda _: None
+    # Tells of arrays that reached a model whether they are refused.
+    refuses: Callable[..., bool] = lambda *_: False
     health: dict[str, int] = field(default_factory=lambda: {"": 1, "line": 1, "plane": 2})
     address: str = ""
 
@@ -167,6 +169,8 @@ class LinearServer:
             datatype, shape = expected.get(tensor.name, (tensor.datatype, tuple(tensor.shape)))
             if tensor.datatype != datatype or list(tensor.shape[1:]) != list(shape[1:]):
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"input '{tensor.name}' is wrong")
+        if self.refuses(*arrays.values()):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused")
         return self.answer(request, model, model.function(*arrays.values()))
 
     def answer(self, request, model, results):

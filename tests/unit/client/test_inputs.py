@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -216,3 +219,33 @@ def test_a_datatype_that_the_client_does_not_know_is_refused():
     """A later protocol's type is named."""
     with pytest.raises(InvalidInputError, match="datatype 'FP4', which this client does not know"):
         fit(_x("FP4", (-1, 1)), [1.0])
+
+
+@pytest.mark.parametrize(
+    ("table", "remedy"),
+    [
+        ([{"a": 1.0, "b": 2.0}], r"\[\[row\[name\] for name in names\] for row in x\]"),
+        (pd.DataFrame({"a": [1.0], "b": [2.0]}), r"x\.to_numpy\(\)"),
+        (pl.DataFrame({"a": [1.0], "b": [2.0]}), r"x\.to_numpy\(\)"),
+        (pl.LazyFrame({"a": [1.0], "b": [2.0]}), r"x\.collect\(\)\.to_numpy\(\)"),
+        (pa.table({"a": [1.0], "b": [2.0]}), r"x\.to_pandas\(\)\.to_numpy\(\)"),
+    ],
+    ids=["rows", "pandas", "polars", "lazy", "arrow"],
+)
+def test_a_table_is_refused_where_no_contract_names_the_features(table, remedy):
+    """Its columns would be taken in the order in which they happen to be."""
+    with pytest.raises(InvalidInputError, match=f"carries no contract, .* such as {remedy}$"):
+        fit(_x("FP32", (-1, 2)), table)
+
+
+def test_an_empty_list_is_an_array():
+    """Of no readings."""
+    assert _fitted(_x("FP32", (-1, 1)), []).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "series", [pd.Series([1.5, 2.5]), pl.Series([1.5, 2.5]), pa.array([1.5, 2.5])]
+)
+def test_one_column_alone_is_an_array(series):
+    """It has no other to be mistaken for."""
+    assert _fitted(_x("FP32", (-1, 1)), series).tolist() == [[1.5], [2.5]]

@@ -21,7 +21,8 @@ def test_every_method_is_the_services_with_its_messages(method):
     module, descriptor = _SERVICES[service]
     described = descriptor.methods_by_name[name]
 
-    made_as_bytes = method is MODEL_INFER
+    as_bytes = method is MODEL_INFER
     serialize = getattr(module, described.input_type.name).SerializeToString
-    assert method.serialize is (bytes if made_as_bytes else serialize)
-    assert type(method.parse(b"")) is getattr(module, described.output_type.name)
+    assert method.serialize is (bytes if as_bytes else serialize)
+    answer_class = bytes if as_bytes else getattr(module, described.output_type.name)
+    assert type(method.parse(b"")) is answer_class

@@ -9,7 +9,10 @@ import pytest
 
 import isotherm.client
 
-_HEAVY = ("click", "onnx", "onnxruntime", "pandas", "prometheus_client", "rich", "torch", "typer")
+_HEAVY = (
+    *("click", "onnx", "onnxruntime", "pandas", "polars", "prometheus_client", "pyarrow", "rich"),
+    *("torch", "typer"),
+)
 
 
 def _python(program):

@@ -11,6 +11,7 @@ from isotherm.client._channel import check_target, connect, secure
 from isotherm.client._core import grpc
 from isotherm.client._errors import IsothermError, from_status
 from isotherm.client._security import Bearer, Tls
+from isotherm.client._wire import bytes_head
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
 from isotherm.client.cli.options import (
     DEFAULT_ADDRESS,
@@ -86,15 +87,7 @@ def _unanswered(cause: grpc.RpcError, address: str, service: str) -> IsothermErr
 # HealthCheckRequest {string service = 1}, HealthCheckResponse {ServingStatus status = 1}.
 def _request(service: str) -> bytes:
     name = service.encode()
-    return b"\x0a" + _varint(len(name)) + name if name else b""
-
-
-def _varint(number: int) -> bytes:
-    head = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  seven bits a byte
-        head.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*head, number])
+    return bytes_head(1, len(name)) + name if name else b""
 
 
 def _status(answer: bytes) -> str:

@@ -13,8 +13,9 @@ from isotherm.client.cli.dispatch import app
 
 @pytest.fixture(name="isotherm")
 def _isotherm() -> Callable[..., Any]:
-    def call(*arguments: object) -> Any:
+    def call(*arguments: object, fed: str = "") -> Any:
         # A wide terminal, so that no table is cut.
-        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(each) for each in arguments])
+        runner = CliRunner(env={"COLUMNS": "200"})
+        return runner.invoke(app, [str(each) for each in arguments], input=fed)
 
     return call

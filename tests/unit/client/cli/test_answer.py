@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -77,8 +75,22 @@ def test_numbers_keep_the_digits_that_they_have():
     """float32 0.1 is written as 0.1, not as its float64 expansion."""
     columns = answer.series(_model(), _ROWS, np.array([[0.1], [np.nan]], np.float32))
 
-    assert answer.as_csv(columns) == "x,y\n1.0,0.1\n2.0,nan\n"
-    assert json.loads(answer.as_json(columns)) == [{"x": 1.0, "y": 0.1}, {"x": 2.0, "y": None}]
+    assert [repr(row) for row in answer.lines(columns)] == ["(1.0, 0.1)", "(2.0, nan)"]
+
+
+def test_features_can_be_left_out():
+    """A target that is named like one then keeps its name."""
+    contract = Contract(targets=[Target(name="x")], tensors=Tensors(prediction="y"))
+
+    columns = answer.series(_model(contract), _ROWS, np.zeros((2, 1), np.float32), features=False)
+
+    assert _names(columns) == ["x"]
+
+
+def test_an_output_of_other_rows_is_refused():
+    """Rows and predictions would stand beside each other by chance."""
+    with pytest.raises(Failure, match=r"output 'y' has shape \(3, 1\) for 2 rows"):
+        answer.series(_model(), _ROWS, np.zeros((3, 1)))
 
 
 def test_a_label_is_the_likeliest_class_beside_every_probability():

@@ -11,7 +11,7 @@ import numpy as np
 
 from isotherm.client._errors import InvalidAnswerError, NoContractError, RemoteError
 from isotherm.client._inputs import Inputs, fit
-from isotherm.client._messages import Envelope
+from isotherm.client._request import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.client._sync import Client
 from isotherm.client.cli import model

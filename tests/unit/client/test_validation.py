@@ -1,0 +1,83 @@
+"""What the contract refuses, before anything is sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isotherm.client import InvalidInputError
+from isotherm.client._validation import check_finite, first_bad_rows
+from isotherm.v1.contract_pb2 import (
+    NON_FINITE_ACCEPT,
+    NON_FINITE_REFUSE,
+    NON_FINITE_UNSPECIFIED,
+    Contract,
+    Feature,
+    Tensors,
+)
+
+
+def _contract(policy):
+    return Contract(
+        features=[Feature(name="t_u"), Feature(name="humidity")],
+        tensors=Tensors(input="x"),
+        non_finite=policy,
+    )
+
+
+@pytest.mark.parametrize("policy", [NON_FINITE_UNSPECIFIED, NON_FINITE_REFUSE])
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_the_first_bad_row_and_feature_are_named(policy, value, shown):
+    """In the server's words, so that it does not matter who saw it first."""
+    array = np.array([[1, 2], [3, value], [value, 4]], np.float32)
+
+    with pytest.raises(InvalidInputError) as caught:
+        check_finite(_contract(policy), array, model="m")
+
+    assert str(caught.value) == (
+        f"row 1 of input 'x' has {shown} for 'humidity': model 'm' was not trained on such values"
+    )
+    assert caught.value.model == "m"
+    assert caught.value.code is None
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.ones((3, 2)), np.full((2, 2), np.finfo("f4").max, "f4"), np.ones((1, 2), "i8"), [[]]],
+)
+def test_finite_numbers_pass(array):
+    """Large ones and none at all as well."""
+    contract, array = _contract(NON_FINITE_REFUSE), np.asarray(array)
+
+    check_finite(contract, array, model="m")
+
+    assert first_bad_rows(contract, array).tolist() == []
+
+
+def test_a_model_that_takes_nan_gets_it():
+    """The contract says so."""
+    contract, array = _contract(NON_FINITE_ACCEPT), np.full((2, 2), np.nan)
+
+    check_finite(contract, array, model="m")
+
+    assert first_bad_rows(contract, array).tolist() == []
+
+
+def test_a_column_that_the_contract_does_not_name_goes_by_the_input():
+    """An array that is too wide is refused elsewhere; here it only needs a name."""
+    array = np.array([[1, 2, np.nan]])
+
+    with pytest.raises(InvalidInputError, match="row 0 of input 'x' has nan for 'x'"):
+        check_finite(_contract(NON_FINITE_REFUSE), array, model="m")
+
+
+def test_all_bad_rows_of_a_merged_batch_are_found():
+    """Each caller learns of its own."""
+    array = np.ones((5, 2), np.float32)
+    array[1, 0] = array[3, 1] = np.nan
+    array[4] = np.inf
+
+    rows = first_bad_rows(_contract(NON_FINITE_REFUSE), array)
+
+    assert rows.dtype == np.intp
+    assert rows.tolist() == [1, 3, 4]
