@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from isotherm.client._channel import options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
 from isotherm.client._core import grpc
-from isotherm.client._errors import from_status
+from isotherm.client._errors import from_status, was_heard
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call
@@ -53,18 +52,21 @@ class AsyncioCalls:
 
     async def _make_on(self, call: Call, connection: Connection[grpc.aio.Channel]) -> Any:
         conversations = self._conversations
-        since_s = time.monotonic()
-        silent = False
+        heard = False
         try:
             conversations.check_open()
-            return await connection.stubs[call.method.path](
+            answer = await connection.stubs[call.method.path](
                 call.request,
-                timeout=max(0.0, call.deadline.at_s - since_s),
+                timeout=call.deadline.left_s(),
                 metadata=with_trace(self._bearer.metadata()),
             )
+            heard = True
         except grpc.RpcError as exc:
-            silent = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            raise from_status(exc, target=conversations.target, model=call.model) from exc
+            heard = was_heard(exc)
+            method = call.method.path.rpartition("/")[2]
+            raise from_status(
+                exc, target=conversations.target, model=call.model, method=method
+            ) from exc
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if task is None or task.cancelling() or not conversations.closed:
@@ -72,11 +74,12 @@ class AsyncioCalls:
             # grpc.aio tells of a closed channel as if the caller's own task had been cancelled.
             raise conversations.cut_off(call.model) from exc
         finally:
-            unused = self._connections.give_back(connection, since_s, silent=silent)
+            unused = self._connections.give_back(connection, heard=heard)
             if unused is not None:
                 closing = asyncio.ensure_future(unused.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
+        return answer
 
     async def _make_hedged(self, call: Call, after_s: float) -> Any:
         connection = self._connections.take()

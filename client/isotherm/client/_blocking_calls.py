@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from isotherm.client._channel import connect, options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
 from isotherm.client._core import grpc
-from isotherm.client._errors import ClosedError, IsothermError, from_status
+from isotherm.client._errors import ClosedError, IsothermError, from_status, was_heard
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Deadline
@@ -49,20 +48,21 @@ class BlockingCalls:
         """Make one attempt of a call and return its answer; `model` is for the error message."""
         self._conversations.check_open()
         connection = self._connections.take()
-        since_s = time.monotonic()
-        silent = False
+        heard = False
         try:
-            return connection.stubs[path](
-                request, timeout=max(0.0, deadline.at_s - since_s), metadata=self.metadata()
+            answer = connection.stubs[path](
+                request, timeout=deadline.left_s(), metadata=self.metadata()
             )
+            heard = True
         except grpc.RpcError as exc:
-            silent = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            raise self.error(exc, model) from exc
+            heard = was_heard(exc)
+            raise self.error(exc, model, path) from exc
         except ValueError as exc:
             self.check_still_open(exc)
             raise
         finally:
-            self.give_back(connection, since_s, silent=silent)
+            self.give_back(connection, heard=heard)
+        return answer
 
     def begin(self, call: Call) -> Attempt:
         """Make a call without waiting for its answer."""
@@ -73,11 +73,9 @@ class BlockingCalls:
         self._conversations.check_open()
         return self._connections.take(other_than)
 
-    def give_back(
-        self, connection: Connection[grpc.Channel], since_s: float, *, silent: bool
-    ) -> None:
+    def give_back(self, connection: Connection[grpc.Channel], *, heard: bool) -> None:
         """End a call; close its channel if it was the last one there."""
-        unused = self._connections.give_back(connection, since_s, silent=silent)
+        unused = self._connections.give_back(connection, heard=heard)
         if unused is not None:
             unused.close()
 
@@ -85,12 +83,13 @@ class BlockingCalls:
         """Return what a call brings: the token, and the trace that it belongs to."""
         return with_trace(self._bearer.metadata())
 
-    def error(self, cause: Any, model: str) -> IsothermError:
+    def error(self, cause: Any, model: str, path: str) -> IsothermError:
         """Return the error of a call that gRPC ended."""
         conversations = self._conversations
         if conversations.closed and cause.code() is grpc.StatusCode.CANCELLED:
             return conversations.cut_off(model)
-        return from_status(cause, target=conversations.target, model=model)
+        method = path.rpartition("/")[2]
+        return from_status(cause, target=conversations.target, model=model, method=method)
 
     def cut_off(self, model: str) -> IsothermError:
         """Return the error of a call that was in flight when the client was closed."""
@@ -135,15 +134,14 @@ class Attempt:
         """`bell` is released when it is over."""
         self.connection = connection
         self._calls = calls
-        self._model = call.model
+        self._call = call
         self._bell = bell
-        self._since_s = time.monotonic()
         try:
             self._future = connection.stubs[call.method.path].future(
                 call.request, timeout=call.deadline.left_s(), metadata=calls.metadata()
             )
         except BaseException as exc:
-            calls.give_back(connection, self._since_s, silent=False)
+            calls.give_back(connection, heard=False)
             if isinstance(exc, ValueError):
                 calls.check_still_open(exc)
             raise
@@ -158,15 +156,14 @@ class Attempt:
         try:
             return self._future.result()
         except grpc.RpcError as exc:
-            raise self._calls.error(exc, self._model) from exc
+            raise self._calls.error(exc, self._call.model, self._call.method.path) from exc
         except grpc.FutureCancelledError as exc:
-            raise self._calls.cut_off(self._model) from exc
+            raise self._calls.cut_off(self._call.model) from exc
 
     def cancel(self) -> None:
         """Let the server know that nobody waits any more."""
         self._future.cancel()
 
     def _done(self, future: Any) -> None:
-        silent = future.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        self._calls.give_back(self.connection, self._since_s, silent=silent)
+        self._calls.give_back(self.connection, heard=was_heard(future))
         self._bell.release()

@@ -7,6 +7,7 @@ an idle client delays nobody, and a busy one makes fewer and larger requests the
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -19,8 +20,13 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
-# Requests of one group that are on the way at the same time.
-LANES: Final = 1
+# A request that is out for so many times the usual, and for so long at least, holds up nobody:
+# those who wait go ahead of it, on another connection. A silent server gets no more than a few.
+_TIMES_THE_USUAL: Final = 4
+_PATIENCE_S: Final = 0.05
+_MOST_RUNNING: Final = 8
+# The weight of the last request in what is usual.
+_NEWS: Final = 0.1
 
 
 class Waiter(Protocol):
@@ -67,12 +73,19 @@ class Group:
         self.running: set[Batch] = set()
         # For threads.
         self.lock = threading.Lock()
-        # For tasks: whether a look at those who wait has been ordered.
+        # For tasks: whether a look at those who wait has been ordered, at once or for later.
         self.called = False
+        self.watched = False
+        # How long its requests take.
+        self._usual_s = 0.0
+
+    def patience_s(self) -> float:
+        """Return how long a request may be out before others go ahead of it."""
+        return max(_PATIENCE_S, _TIMES_THE_USUAL * self._usual_s)
 
     def take(self) -> Batch | None:
         """Return the next request to make; None while enough are on the way, or nobody waits."""
-        if len(self.running) >= LANES:
+        if self.running and not self._all_are_late():
             return None
         limit = self.served.merged_rows
         members: list[Member] = []
@@ -102,6 +115,9 @@ class Group:
     def finish(self, batch: Batch) -> Batch | None:
         """Return the next request after one that is over."""
         self.running.discard(batch)
+        # One that hung says nothing about the others.
+        took_s = min(time.monotonic() - batch.begun_at_s, 2 * self.patience_s())
+        self._usual_s += _NEWS * (took_s - self._usual_s)
         return self.take()
 
     def put_back(self, batch: Batch) -> None:
@@ -110,11 +126,17 @@ class Group:
             member for member in reversed(batch.members) if member.waiter.waits()
         )
 
+    def _all_are_late(self) -> bool:
+        late_s = time.monotonic() - self.patience_s()
+        return len(self.running) < _MOST_RUNNING and all(
+            batch.begun_at_s < late_s for batch in self.running
+        )
+
 
 class Batch:
     """Callers whose rows go into one request."""
 
-    __slots__ = ("deadline", "group", "leader", "members", "task")
+    __slots__ = ("begun_at_s", "deadline", "group", "leader", "members", "task")
 
     def __init__(self, group: Group, members: list[Member]) -> None:
         self.group = group
@@ -126,6 +148,7 @@ class Batch:
             else max(members, key=lambda member: member.deadline.at_s)
         )
         self.deadline = self.leader.deadline
+        self.begun_at_s = time.monotonic()
         # Of asyncio, while it runs.
         self.task: Any = None
 

@@ -12,22 +12,23 @@ from isotherm.client._errors import InvalidInputError
 Channel = TypeVar("Channel")
 
 _MOST: Final = 64
-# For how long nothing at all may be heard before a connection is taken for dead when a call's time
-# is up. A slow model is silent as well, so this is also how often connections change at most.
+# For how long a connection with calls may be silent before it is taken for dead when one of them is
+# given up. A slow model is silent as well, so this is also how often connections change at most.
 _SILENCE_S: Final = 0.5
 
 
 class Connection(Generic[Channel]):
     """One channel with its stubs, and how many calls are on it."""
 
-    __slots__ = ("busy", "channel", "heard_at_s", "retired", "stubs")
+    __slots__ = ("busy", "channel", "retired", "silent_since_s", "stubs")
 
     def __init__(self, channel: Channel, stubs: Mapping[str, Any]) -> None:
         self.channel = channel
         self.stubs = stubs
         self.busy = 0
         self.retired = False
-        self.heard_at_s = time.monotonic()
+        # Since when there have been calls and nothing has been heard.
+        self.silent_since_s: float | None = None
 
 
 class Connections(Generic[Channel]):
@@ -59,25 +60,24 @@ class Connections(Generic[Channel]):
                 self._open.append(best)
             best = best or self._open[0]
             best.busy += 1
+            if best.silent_since_s is None:
+                best.silent_since_s = time.monotonic()
             return best
 
-    def give_back(
-        self, connection: Connection[Channel], since_s: float, *, silent: bool
-    ) -> Channel | None:
-        """End a call that began at `since_s`; return a channel that nobody needs any more.
+    def give_back(self, connection: Connection[Channel], *, heard: bool) -> Channel | None:
+        """End a call; return a channel that nobody needs any more.
 
-        `silent` says that its time was up. Where nothing at all has been heard meanwhile, the
-        connection may be dead without either end having been told: the next call gets another.
+        `heard` says that something came, an answer or a refusal. Where a call is given up and
+        nothing at all has come for a while, the connection may be dead without either end having
+        been told: the next call gets another.
         """
         with self._lock:
             connection.busy -= 1
-            if not silent:
-                connection.heard_at_s = time.monotonic()
-            elif (
-                not connection.retired
-                and connection.heard_at_s <= since_s
-                and time.monotonic() - connection.heard_at_s > _SILENCE_S
-            ):
+            now_s = time.monotonic()
+            since_s = connection.silent_since_s
+            if heard:
+                connection.silent_since_s = now_s if connection.busy else None
+            elif not connection.retired and since_s is not None and now_s - since_s > _SILENCE_S:
                 connection.retired = True
                 self._open.remove(connection)
             return connection.channel if connection.retired and not connection.busy else None

@@ -106,18 +106,8 @@ class Conversations(Questions):
             if tables or not batch.deliver(answer.result):
                 for member in batch.members:
                     yield from self._for_one(member)
-        except (InvalidInputError, NotFoundError) as error:
-            # One of them has a row that the model refuses, or another model has taken the name.
-            if len(batch.members) == 1:
-                yield from self._for_one(batch.members[0], error)
-            elif isinstance(error, InvalidInputError):
-                for half in batch.halves():
-                    yield from self.together(half)
-            else:
-                for member in batch.members:
-                    yield from self._for_one(member, error)
         except IsothermError as error:
-            batch.fail(error)
+            yield from self._part(batch, error)
 
     def request_of(self, member: Member) -> bytes | None:
         """Return the request of one caller alone; None where it must not simply be sent."""
@@ -197,6 +187,26 @@ class Conversations(Questions):
         if not served.differs(fresh):
             raise refusal
         return (yield from self._infer(fresh, key, x, wanted, deadline))
+
+    def _part(self, batch: Batch, error: IsothermError) -> Conversation[None]:
+        """Find out whom of a batch an error is meant for."""
+        members = batch.members
+        if isinstance(error, NotFoundError):
+            # Another model may have taken the name.
+            for member in members:
+                yield from self._for_one(member, error)
+            return
+        # One of them may have a row that the model refuses, or that breaks it. The server that
+        # breaks on everything is spared.
+        refused = isinstance(error, InvalidInputError)
+        broken = isinstance(error, ServerFaultError)
+        if len(members) > 1 and (refused or (broken and self.retries.afford())):
+            for half in batch.halves():
+                yield from self.together(half)
+        elif len(members) == 1 and refused:
+            yield from self._for_one(members[0], error)
+        else:
+            batch.fail(error)
 
     def _for_one(self, member: Member, refusal: IsothermError | None = None) -> Conversation[None]:
         """Infer for one member alone, whom the server has refused once or not asked about yet."""

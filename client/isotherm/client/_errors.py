@@ -24,12 +24,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from isotherm.client._core import grpc
 
 # How gRPC's core begins what it says while it has no connection.
 _UNREACHED: Final = ("failed to connect", "connections to all backends failing")
+# How gRPC's core refuses a message, at either end.
+_TOO_LARGE: Final = "essage larger than max"
 _PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
 
@@ -153,12 +155,24 @@ _CLASSES: Final[Mapping[grpc.StatusCode, type[IsothermError]]] = MappingProxyTyp
 )
 
 
-def from_status(cause: grpc.RpcError, *, target: str, model: str = "") -> IsothermError:
-    """Return the error for the status in `cause`: RemoteError itself for codes without a class."""
+def from_status(
+    cause: grpc.RpcError, *, target: str, model: str = "", method: str = ""
+) -> IsothermError:
+    """Return the error for the status in `cause`: RemoteError itself for codes without a class.
+
+    `method` is the name of the call, such as ModelInfer.
+    """
     code = cause.code()
     details = cause.details() or "no details"
+    kind = _CLASSES.get(code, RemoteError)
     message = f"{details} ({code.name} from {target})"
-    error = _CLASSES.get(code, RemoteError)(message, model=model, target=target, code=code)
+    if kind is UnsupportedError and method not in details:
+        message = f"the server at {target} does not offer {method}: {message}"
+    elif kind is OverloadedError and _TOO_LARGE in details:
+        # The same status, but it will never be smaller.
+        kind = InvalidInputError
+        message = f"the request is too large for the server, send fewer rows at a time: {message}"
+    error = kind(message, model=model, target=target, code=code)
     error.attempts = 1
     if isinstance(error, UnavailableError):
         error.unreached = details.startswith(_UNREACHED)
@@ -169,6 +183,11 @@ def from_status(cause: grpc.RpcError, *, target: str, model: str = "") -> Isothe
         if isinstance(error, TransientError) and not error.final:
             error.retry_after_s = int(pushback) / 1000
     return error
+
+
+def was_heard(call: Any) -> bool:
+    """Tell whether anybody answered a call that is over: a deadline passes here as well."""
+    return call.code() not in {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 def for_another(error: IsothermError) -> IsothermError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from isotherm.client import _methods
 from isotherm.client._asking import Asking
@@ -12,10 +12,12 @@ from isotherm.client._errors import (
     IsothermError,
     NoContractError,
     NotFoundError,
+    ServerFaultError,
     TransientError,
     UnsupportedError,
 )
 from isotherm.client._feedback import Report
+from isotherm.client._methods import Method
 from isotherm.client._steps import Conversation, Deadline, Pause
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
@@ -25,6 +27,8 @@ Version: TypeAlias = int | str | None
 
 # Between two questions whether a server is ready.
 _READY_PAUSE_S: Final = 0.1
+# Started, loaded and found: all of that may come yet. Some servers say UNKNOWN for not found.
+_NOT_YET: Final = (CallCancelledError, NotFoundError, ServerFaultError, TransientError)
 
 
 class Questions(Asking):
@@ -87,8 +91,7 @@ class Questions(Asking):
             try:
                 if (yield from self.health(model, version, deadline)):
                     return
-            except (TransientError, NotFoundError, CallCancelledError) as error:
-                # Started, loaded and found: all of that may come yet.
+            except _NOT_YET as error:
                 reason, cause = str(error), error
             if deadline.left_s() <= _READY_PAUSE_S:
                 what = "the server" if model is None else f"model '{model}'"
@@ -113,12 +116,12 @@ class Questions(Asking):
     def load(self, model: str, deadline: Deadline) -> Conversation[None]:
         """Have a model loaded, or loaded anew."""
         request = pb.RepositoryModelLoadRequest(model_name=model)
-        yield from self.ask(_methods.MODEL_LOAD, request, model, deadline)
+        yield from self._order(_methods.MODEL_LOAD, request, model, deadline)
 
     def unload(self, model: str, deadline: Deadline) -> Conversation[None]:
         """Have a model unloaded."""
         request = pb.RepositoryModelUnloadRequest(model_name=model)
-        yield from self.ask(_methods.MODEL_UNLOAD, request, model, deadline)
+        yield from self._order(_methods.MODEL_UNLOAD, request, model, deadline)
 
     def feedback(
         self, model: str, report: Report, version: Version, deadline: Deadline
@@ -145,6 +148,25 @@ class Questions(Asking):
             counted += answer.rows
             counted_for = answer.model_version
         return counted_for
+
+    def _order(
+        self, method: Method[Any, Any], request: Any, model: str, deadline: Deadline
+    ) -> Conversation[None]:
+        try:
+            yield from self.ask(method, request, model, deadline)
+        except (NotFoundError, ServerFaultError) as error:
+            # KServe has calls of these names that mean something else, and no index.
+            try:
+                yield from self.models(deadline)
+            except UnsupportedError as no_index:
+                name = method.path.removeprefix("/")
+                msg = f"the server at {self.target} does not offer {name} as Triton defines it"
+                raise UnsupportedError(
+                    msg, model=model, target=self.target, code=no_index.code
+                ) from error
+            except IsothermError:
+                pass
+            raise
 
 
 def version_text(version: Version) -> str:

@@ -87,6 +87,12 @@ class Retries:
             with self._lock:
                 self._tokens = min(self._full, self._tokens + _EARNED_BY_A_SUCCESS)
 
+    def afford(self) -> bool:
+        """Take from the budget for one more call that is no retry; False where it is spent."""
+        with self._lock:
+            self._tokens = max(0.0, self._tokens - 1)
+            return self._tokens >= self._full / 2
+
     def pause_s(self, error: RemoteError, attempts: int) -> float | None:
         """Return how long to wait before the next attempt; None when there must be none."""
         if not isinstance(error, TransientError | CallCancelledError):
@@ -94,9 +100,7 @@ class Retries:
         spent = False
         # What reached no server is no load for one: how often it is tried, the channel decides.
         if not (isinstance(error, UnavailableError) and error.unreached):
-            with self._lock:
-                self._tokens = max(0.0, self._tokens - 1)
-                spent = self._tokens < self._full / 2
+            spent = not self.afford()
         if spent or attempts >= self._policy.attempts or error.final:
             return None
         if isinstance(error, TransientError) and error.retry_after_s is not None:

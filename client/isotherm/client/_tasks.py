@@ -152,27 +152,35 @@ class Tasks:
         batch = group.take()
         if batch is not None:
             self._launch(batch)
+        if group.pending and not group.watched:
+            # Whoever is out should be back by then.
+            group.watched = True
+            asyncio.get_running_loop().call_later(group.patience_s(), self._look_again, group)
+
+    def _look_again(self, group: Group) -> None:
+        group.watched = False
+        self._start(group)
 
     def _launch(self, batch: Batch) -> None:
-        batch.task = asyncio.get_running_loop().create_task(self._carry(batch))
+        batch.task = asyncio.get_running_loop().create_task(
+            self.run(self.conversations.together(batch))
+        )
         self._tasks.add(batch.task)
-        batch.task.add_done_callback(self._tasks.discard)
+        batch.task.add_done_callback(lambda task: self._landed(task, batch))
 
-    async def _carry(self, batch: Batch) -> None:
-        try:
-            await self.run(self.conversations.together(batch))
-        except asyncio.CancelledError:
+    def _landed(self, task: asyncio.Task[None], batch: Batch) -> None:
+        """Tell those who still wait, and send the next: the task itself may never have begun."""
+        self._tasks.discard(task)
+        if task.cancelled():
             # Nobody waits any more, or the loop ends.
             for member in batch.members:
                 member.waiter.future.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
+        elif (error := task.exception()) is not None:
             for member in batch.members:
                 member.waiter.fail(error)
-        finally:
-            following = batch.group.finish(batch)
-            if following is not None:
-                self._launch(following)
+        following = batch.group.finish(batch)
+        if following is not None:
+            self._launch(following)
 
     def _left(self, member: Member) -> None:
         batch = member.batch

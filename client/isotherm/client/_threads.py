@@ -217,9 +217,13 @@ class Threads:
     def _wait(self, member: Member) -> Batch | None:
         """Wait for rows; return the request that this thread is to make, if it is chosen."""
         ticket: Ticket = member.waiter
-        if ticket.wait(member.deadline.left_s()):
-            return ticket.lead
         group = member.group
+        while (left_s := member.deadline.left_s()) > 0:
+            if ticket.wait(min(left_s, group.patience_s())):
+                return ticket.lead
+            # Whoever is out should be back by now.
+            with group.lock:
+                self._appoint(group.take())
         with group.lock:
             batch = ticket.lead
             late = not ticket.over
