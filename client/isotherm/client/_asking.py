@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from isotherm.client._core import grpc
 from isotherm.client._errors import (
     CallCancelledError,
@@ -49,13 +51,16 @@ class Asking:
         model: str,
         deadline: Deadline,
         hedge_after_s: float | None = None,
+        callers: tuple[Any, ...] = (),
     ) -> Conversation[Answer]:
         """Make a call, and make it again while that may help and is allowed."""
         attempts = 0
         while True:
             attempts += 1
             try:
-                answer: Answer = yield Call(method, request, model, deadline, hedge_after_s)
+                answer: Answer = yield Call(
+                    method, request, model, deadline, hedge_after_s, callers
+                )
             except RemoteError as error:
                 error.attempts = attempts
                 pause_s = self.retries.pause_s(error, attempts) if method.repeatable else None

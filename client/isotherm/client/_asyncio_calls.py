@@ -13,7 +13,7 @@ from isotherm.client._errors import from_status, was_heard
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call
-from isotherm.client._trace import with_trace
+from isotherm.client._trace import CallSpan, traces, with_trace
 
 
 class AsyncioCalls:
@@ -52,18 +52,22 @@ class AsyncioCalls:
 
     async def _make_on(self, call: Call, connection: Connection[grpc.aio.Channel]) -> Any:
         conversations = self._conversations
+        path = call.method.path
+        span = CallSpan(path, call.model, conversations.target, call.callers) if traces() else None
+        code: grpc.StatusCode | None = None
         heard = False
         try:
             conversations.check_open()
-            answer = await connection.stubs[call.method.path](
+            token = self._bearer.metadata()
+            answer = await connection.stubs[path](
                 call.request,
                 timeout=call.deadline.left_s(),
-                metadata=with_trace(self._bearer.metadata()),
+                metadata=with_trace(token) if span is None else span.metadata(token),
             )
-            heard = True
+            code, heard = grpc.StatusCode.OK, True
         except grpc.RpcError as exc:
-            heard = was_heard(exc)
-            method = call.method.path.rpartition("/")[2]
+            code, heard = exc.code(), was_heard(exc)
+            method = path.rpartition("/")[2]
             raise from_status(
                 exc, target=conversations.target, model=call.model, method=method
             ) from exc
@@ -79,6 +83,8 @@ class AsyncioCalls:
                 closing = asyncio.ensure_future(unused.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
+            if span is not None:
+                span.end(code)
         return answer
 
     async def _make_hedged(self, call: Call, after_s: float) -> Any:

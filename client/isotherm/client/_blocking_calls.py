@@ -13,7 +13,7 @@ from isotherm.client._errors import ClosedError, IsothermError, from_status, was
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Deadline
-from isotherm.client._trace import with_trace
+from isotherm.client._trace import CallSpan, traces, with_trace
 
 
 class BlockingCalls:
@@ -42,26 +42,37 @@ class BlockingCalls:
         """Make a call and return its answer."""
         if call.hedge_after_s is not None:
             return self._make_hedged(call, call.hedge_after_s)
-        return self.send(call.method.path, call.request, call.model, call.deadline)
+        return self.send(call.method.path, call.request, call.model, call.deadline, call.callers)
 
-    def send(self, path: str, request: Any, model: str, deadline: Deadline) -> Any:
+    def send(
+        self,
+        path: str,
+        request: Any,
+        model: str,
+        deadline: Deadline,
+        callers: tuple[Any, ...] = (),
+    ) -> Any:
         """Make one attempt of a call and return its answer; `model` is for the error message."""
         self._conversations.check_open()
         connection = self._connections.take()
+        span = self.span(path, model, callers)
+        code = None
         heard = False
         try:
             answer = connection.stubs[path](
-                request, timeout=deadline.left_s(), metadata=self.metadata()
+                request, timeout=deadline.left_s(), metadata=self.metadata(span)
             )
-            heard = True
+            code, heard = grpc.StatusCode.OK, True
         except grpc.RpcError as exc:
-            heard = was_heard(exc)
+            code, heard = exc.code(), was_heard(exc)
             raise self.error(exc, model, path) from exc
         except ValueError as exc:
             self.check_still_open(exc)
             raise
         finally:
             self.give_back(connection, heard=heard)
+            if span is not None:
+                span.end(code)
         return answer
 
     def begin(self, call: Call) -> Attempt:
@@ -79,9 +90,14 @@ class BlockingCalls:
         if unused is not None:
             unused.close()
 
-    def metadata(self) -> Any:
+    def span(self, path: str, model: str, callers: tuple[Any, ...]) -> CallSpan | None:
+        """Begin the span of a call; None where nobody traces."""
+        return CallSpan(path, model, self._conversations.target, callers) if traces() else None
+
+    def metadata(self, span: CallSpan | None) -> Any:
         """Return what a call brings: the token, and the trace that it belongs to."""
-        return with_trace(self._bearer.metadata())
+        token = self._bearer.metadata()
+        return with_trace(token) if span is None else span.metadata(token)
 
     def error(self, cause: Any, model: str, path: str) -> IsothermError:
         """Return the error of a call that gRPC ended."""
@@ -136,11 +152,16 @@ class Attempt:
         self._calls = calls
         self._call = call
         self._bell = bell
+        self._span = calls.span(call.method.path, call.model, call.callers)
         try:
             self._future = connection.stubs[call.method.path].future(
-                call.request, timeout=call.deadline.left_s(), metadata=calls.metadata()
+                call.request,
+                timeout=call.deadline.left_s(),
+                metadata=calls.metadata(self._span),
             )
         except BaseException as exc:
+            if self._span is not None:
+                self._span.end(None)
             calls.give_back(connection, heard=False)
             if isinstance(exc, ValueError):
                 calls.check_still_open(exc)
@@ -166,4 +187,6 @@ class Attempt:
 
     def _done(self, future: Any) -> None:
         self._calls.give_back(self.connection, heard=was_heard(future))
+        if self._span is not None:
+            self._span.end(future.code())
         self._bell.release()

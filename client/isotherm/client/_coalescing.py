@@ -48,7 +48,7 @@ class Waiter(Protocol):
 class Member:
     """One caller of a group, with its rows as they will travel."""
 
-    __slots__ = ("batch", "deadline", "fitted", "group", "rows", "waiter", "x")
+    __slots__ = ("batch", "deadline", "fitted", "group", "rows", "span", "waiter", "x")
 
     def __init__(
         self, group: Group, x: Any, fitted: Sequence[Fitted], rows: int, deadline: Deadline
@@ -59,6 +59,8 @@ class Member:
         self.rows = rows
         self.deadline = deadline
         self.waiter: Any = None
+        # Of OpenTelemetry, where somebody traces.
+        self.span: Any = None
         self.batch: Batch | None = None
 
 
@@ -151,6 +153,10 @@ class Batch:
         self.begun_at_s = time.monotonic()
         # Of asyncio, while it runs.
         self.task: Any = None
+
+    def callers(self) -> tuple[Any, ...]:
+        """Return the members' spans."""
+        return tuple(member.span for member in self.members if member.span is not None)
 
     def fitted(self) -> Sequence[Fitted]:
         """Return the input tensors with all members' rows, one after the other."""

@@ -98,7 +98,7 @@ class Conversations(Questions):
             return
         try:
             answer = yield from self._send(
-                group.served, group.key, fitted, group.outputs, batch.deadline
+                group.served, group.key, fitted, group.outputs, batch.deadline, batch.callers()
             )
             # A new version may have its columns in another order.
             moved = self.look_at_version(group.served, group.key, answer)
@@ -244,17 +244,16 @@ class Conversations(Questions):
         fitted: Sequence[Fitted],
         wanted: tuple[str, ...],
         deadline: Deadline,
+        callers: tuple[Any, ...] = (),
     ) -> Conversation[Answer]:
         envelope, reader = served.format(key, wanted)
         request = envelope.request(fitted)
-        if self.hedges is None:
-            data = yield from self.ask(MODEL_INFER, request, key[0], deadline)
-        else:
-            start = time.perf_counter()
-            data = yield from self.ask(
-                MODEL_INFER, request, key[0], deadline, self.hedges.after_s()
-            )
-            self.hedges.answered(time.perf_counter() - start)
+        hedges = self.hedges
+        after_s = None if hedges is None else hedges.after_s()
+        start = time.perf_counter()
+        data = yield from self.ask(MODEL_INFER, request, key[0], deadline, after_s, callers)
+        if hedges is not None:
+            hedges.answered(time.perf_counter() - start)
         return reader.read(data)
 
     def look_at_version(self, served: Served, key: Key, answer: Answer) -> bool:

@@ -55,6 +55,8 @@ class Call:
     model: str
     deadline: Deadline
     hedge_after_s: float | None = None
+    # The spans of those who share it.
+    callers: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

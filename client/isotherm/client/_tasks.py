@@ -17,6 +17,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
 
@@ -83,6 +84,14 @@ class Tasks:
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
     ) -> Array | Prediction:
         """Infer, together with other tasks where they ask at the same time."""
+        if not traces():
+            return await self._predict(model, x, version, outputs, deadline)
+        with prediction(model, self.conversations.target):
+            return await self._predict(model, x, version, outputs, deadline)
+
+    async def _predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Array | Prediction:
         conversations = self.conversations
         member = conversations.member(model, x, version, outputs, deadline)
         if member is None:
@@ -90,6 +99,7 @@ class Tasks:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Array | Prediction] = loop.create_future()
         member.waiter = Seat(future)
+        member.span = current()
         group = member.group
         group.pending.append(member)
         if not group.called:

@@ -17,6 +17,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
 
@@ -111,11 +112,20 @@ class Threads:
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
     ) -> Array | Prediction:
         """Infer, together with other threads where they ask at the same time."""
+        if not traces():
+            return self._predict(model, x, version, outputs, deadline)
+        with prediction(model, self.conversations.target):
+            return self._predict(model, x, version, outputs, deadline)
+
+    def _predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Array | Prediction:
         conversations = self.conversations
         member = conversations.member(model, x, version, outputs, deadline)
         if member is None:
             return self.run(conversations.predict(model, x, version, outputs, deadline))
         ticket = member.waiter = Ticket()
+        member.span = current()
         group = member.group
         with group.lock:
             alone = group.take_alone(member)

@@ -84,6 +84,8 @@ class LinearServer:
     # Names of the methods that were called.
     calls: list[str] = field(default_factory=list)
     requests: list[pb.ModelInferRequest] = field(default_factory=list)
+    # What came along with each of them.
+    metadata: list[dict[str, str]] = field(default_factory=list)
     reports: list[feedback_pb2.ReportRequest] = field(default_factory=list)
     # Called after each report that was taken.
     reported: Callable[[], object] = lambda: None
@@ -155,6 +157,7 @@ class LinearServer:
     def ModelInfer(self, request, context):  # noqa: N802
         """Compute, or fail as told."""
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         self.delay()
         if self.failures:
             context.set_trailing_metadata(self.trailers)
