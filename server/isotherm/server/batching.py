@@ -281,8 +281,13 @@ class Batcher:
             self._refuse(batch, ExecutionError("the answer could not be written"))
             return time.perf_counter_ns() - start_ns
         encode_ns = time.perf_counter_ns() - start_ns
-        queue_ns = [batch.started_ns - job.arrived_ns for job in batch.jobs]
-        self._counters.answered_in(queue_ns, batch.assemble_ns, batch.run_ns, encode_ns)
+        self._counters.answered_in(
+            [job.arrived_ns for job in batch.jobs],
+            batch.started_ns,
+            batch.assemble_ns,
+            batch.run_ns,
+            encode_ns,
+        )
         self._outcome.answered(batch, encode_ns)
         return encode_ns
 

@@ -182,7 +182,7 @@ class Block:
 
 
 class RpcRecorder:
-    """Counts ended RPCs; called once a call, so it touches one word and no array."""
+    """Counts ended RPCs; called often, so it touches one word and no array."""
 
     def __init__(self, block: Block) -> None:
         self._words = memoryview(block.words.data).cast("B").cast("q")
@@ -191,6 +191,6 @@ class RpcRecorder:
         }
         self._other = self._rows[OTHER_RPC]
 
-    def __call__(self, rpc: str, code: int) -> None:
-        """Count one RPC that ended with `code`."""
-        self._words[self._rows.get(rpc, self._other) + code] += 1
+    def __call__(self, path: str, code: int, calls: int = 1) -> None:
+        """Count RPCs of one path that ended with `code`."""
+        self._words[self._rows.get(path, self._other) + code] += calls

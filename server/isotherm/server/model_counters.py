@@ -15,8 +15,11 @@ from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection
 
 Words = NDArray[np.int64]
 
-# From this many values on, one vectorised update is cheaper than a loop.
-VECTORISE_FROM: Final = 24
+# Where histograms lie: to look an enumeration's member up costs as much as to count.
+_QUEUE, _ASSEMBLE, _RUN, _ENCODE = (layout.phase_offset(phase) for phase in Phase)
+_DURATION: Final = layout.DURATION
+_SUM: Final = layout.LATENCY_BUCKETS
+_EDGES: Final = layout.LATENCY_EDGES_NS
 
 
 class ModelCounters:
@@ -144,7 +147,6 @@ class ModelCounters:
     def executed(self, rows: int) -> None:
         """Count one execution of the model over `rows` rows."""
         fast = self._fast
-        fast[layout.EXECUTIONS] += 1
         fast[layout.ROWS] += rows
         fast[layout.BATCH_HISTOGRAM + bisect_left(layout.BATCH_EDGES, rows)] += 1
 
@@ -164,33 +166,52 @@ class ModelCounters:
         self._fast[layout.LAST_INFERENCE_MS] = time.time_ns() // 1_000_000
 
     def answered_in(
-        self, queue_ns: Sequence[int], assemble_ns: int, run_ns: int, encode_ns: int
+        self,
+        arrived_ns: Sequence[int],
+        started_ns: int,
+        assemble_ns: int,
+        run_ns: int,
+        encode_ns: int,
     ) -> None:
-        """Add what the requests of one batch took, one entry of `queue_ns` each."""
-        requests = len(queue_ns)
+        """Add what the requests of one batch took, of which there is one or more.
+
+        `arrived_ns` says when each has come, and `started_ns` when the batch was begun, both as
+        perf_counter_ns().
+        """
+        fast, requests = self._fast, len(arrived_ns)
         batch_ns = assemble_ns + run_ns + encode_ns
-        self._observe_each(layout.phase_offset(Phase.QUEUE), queue_ns, 0)
-        self._observe_each(layout.DURATION, queue_ns, batch_ns)
+        # A server that is not busy has one request a batch, and no use for a search in them.
+        if requests == 1:
+            queued_ns = started_ns - arrived_ns[0]
+            fast[_QUEUE + bisect_left(_EDGES, queued_ns)] += 1
+            fast[_DURATION + bisect_left(_EDGES, queued_ns + batch_ns)] += 1
+        else:
+            queued_ns = started_ns * requests - sum(arrived_ns)
+            # They have come in order, and then this costs next to nothing.
+            rising = sorted(arrived_ns)
+            self._observe_until(_QUEUE, rising, started_ns)
+            self._observe_until(_DURATION, rising, started_ns + batch_ns)
+        fast[_QUEUE + _SUM] += queued_ns
         # Every member of a batch waits for the whole batch, so phases add up to a request's total.
-        self._observe_same(layout.phase_offset(Phase.ASSEMBLE), assemble_ns, requests)
-        self._observe_same(layout.phase_offset(Phase.RUN), run_ns, requests)
-        self._observe_same(layout.phase_offset(Phase.ENCODE), encode_ns, requests)
+        fast[_DURATION + _SUM] += queued_ns + batch_ns * requests
+        for base, phase_ns in ((_ASSEMBLE, assemble_ns), (_RUN, run_ns), (_ENCODE, encode_ns)):
+            fast[base + bisect_left(_EDGES, phase_ns)] += requests
+            fast[base + _SUM] += phase_ns * requests
 
-    def _observe_same(self, base: int, value_ns: int, times: int) -> None:
-        self._fast[base + bisect_left(layout.LATENCY_EDGES_NS, value_ns)] += times
-        self._fast[base + layout.LATENCY_BUCKETS] += value_ns * times
+    def _observe_until(self, base: int, rising: Sequence[int], end_ns: int) -> None:
+        """Count the times from each of the moments, which rise, to `end_ns`.
 
-    def _observe_each(self, base: int, values_ns: Sequence[int], plus_ns: int) -> None:
-        fast = self._fast
-        fast[base + layout.LATENCY_BUCKETS] += sum(values_ns) + plus_ns * len(values_ns)
-        if len(values_ns) < VECTORISE_FROM:
-            for value_ns in values_ns:
-                fast[base + bisect_left(layout.LATENCY_EDGES_NS, value_ns + plus_ns)] += 1
-            return
-        buckets = np.searchsorted(layout.LATENCY_EDGES_NS, np.array(values_ns) + plus_ns)
-        self.words[base : base + layout.LATENCY_BUCKETS] += np.bincount(
-            buckets, minlength=layout.LATENCY_BUCKETS
-        )
+        A search a bucket, of which few are touched: less than to find the bucket of each time.
+        """
+        fast, left = self._fast, len(rising)
+        bucket = bisect_left(_EDGES, end_ns - rising[-1])
+        longest = bisect_left(_EDGES, end_ns - rising[0])
+        while bucket < longest:
+            longer = bisect_left(rising, end_ns - _EDGES[bucket], 0, left)
+            fast[base + bucket] += left - longer
+            left = longer
+            bucket += 1
+        fast[base + longest] += left
 
     def _text(self, start: int, words: int) -> str:
         return self.words[start : start + words].tobytes().rstrip(b"\0").decode(errors="replace")

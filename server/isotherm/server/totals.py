@@ -106,7 +106,7 @@ class ModelTotals:
     @property
     def executions(self) -> int:
         """Calls of the runtime."""
-        return int(self._sum[layout.EXECUTIONS])
+        return sum(self.batch_histogram)
 
     @property
     def queue_requests(self) -> int:

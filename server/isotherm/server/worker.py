@@ -94,6 +94,7 @@ class Worker:
             AccessLog(config.access_log) if config.access_log else None,
             taps=taps,
             traces=self._traces,
+            reply_all=self._transport.reply_all,
         )
         self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)

@@ -95,11 +95,13 @@ def serving(
     ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
     started: queue.SimpleQueue[tuple[Transport, int] | Exception] = queue.SimpleQueue()
 
+    def end(path: str, code: int, calls: int = 1) -> None:
+        for _ in range(calls):
+            ended.put((path, code))
+
     def run() -> None:
         try:
-            _, transport = choose_transport(
-                name, lambda path, code: ended.put((path, code)), config or TransportConfig()
-            )
+            _, transport = choose_transport(name, end, config or TransportConfig())
             port = transport.listen("127.0.0.1:0", methods, private)
         except Exception as error:  # noqa: BLE001  the test's thread raises it
             started.put(error)

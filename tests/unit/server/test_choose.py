@@ -49,7 +49,7 @@ def chosen(name: str, prelude: str = "") -> tuple[str, list[str]]:
 @pytest.mark.parametrize("name", ["core", "aio"])
 def test_what_is_asked_for_is_taken(name: Name, caplog):
     """Without a word."""
-    taken, transport = choose_transport(name, lambda _path, _code: None, TransportConfig())
+    taken, transport = choose_transport(name, lambda *_ended: None, TransportConfig())
     transport.listen("127.0.0.1:0", {})
     transport.call_soon_threadsafe(lambda: transport.stop(0.0))
     transport.run()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from isotherm.server import counters, layout
 from isotherm.server.counters import OTHER_RPC, Block
 from isotherm.server.errors import LoadError
 from isotherm.server.layout import CloseReason, ModelState, Phase, Rejection, WorkerState
-from isotherm.server.model_counters import VECTORISE_FROM
 from isotherm.server.totals import Latency, ModelTotals, total
 from tests.unit.server.fakes import executed, succeeded
 
@@ -268,11 +268,12 @@ def test_the_recorder_counts_by_path_and_code():
     record = block.rpc_recorder()
     for path, code in ((RPCS[0], 0), (RPCS[0], 0), (RPCS[1], 16), ("/evil", 12), ("", 12)):
         record(path, code)
-    expected = np.zeros((3, layout.CODES))
-    expected[0, 0], expected[1, 16], expected[2, 12] = 2, 1, 2
+    record(RPCS[0], 0, 30)
+    counts = np.zeros((3, layout.CODES))
+    counts[0, 0], counts[1, 16], counts[2, 12] = 32, 1, 2
 
     assert block.rpcs == (*RPCS, OTHER_RPC)
-    assert block.rpc_counts().tolist() == expected.tolist()
+    assert block.rpc_counts().tolist() == counts.tolist()
 
 
 def test_rejections_are_counted_by_reason_and_code():
@@ -311,9 +312,9 @@ def test_an_execution_is_counted_in_the_bucket_of_its_size(rows: int, bucket: in
 
 
 @pytest.mark.parametrize("edge", range(len(layout.LATENCY_EDGES_NS)))
-@pytest.mark.parametrize("requests", [1, VECTORISE_FROM])
+@pytest.mark.parametrize("requests", [1, 2, 24])
 def test_a_latency_on_an_edge_belongs_below_it(edge: int, requests: int):
-    """Prometheus' `le` is inclusive, in the loop and in the vectorised update alike."""
+    """Prometheus' `le` is inclusive, for a request alone and for a batch."""
     block = Block.create(RPCS)
     limit_ns = layout.LATENCY_EDGES_NS[edge]
     model = block.open_model("m", 1)
@@ -325,25 +326,33 @@ def test_a_latency_on_an_edge_belongs_below_it(edge: int, requests: int):
     assert buckets[edge + 1] == requests
 
 
-NANOSECONDS = st.integers(0, 20_000_000_000)
+EDGES = st.sampled_from(layout.LATENCY_EDGES_NS)
+NANOSECONDS = st.integers(0, 20_000_000_000) | EDGES | EDGES.map(lambda edge: edge + 1)
 
 
-@given(st.lists(NANOSECONDS, min_size=VECTORISE_FROM, max_size=80), NANOSECONDS, NANOSECONDS)
-def test_the_vectorised_update_agrees_with_the_loop(queue_ns: Sequence[int], run_ns, encode_ns):
-    """A batch counts the same as its requests one by one."""
-    together, alone = Block.create([]), Block.create([])
-    succeeded(together.open_model("m", 1), queue_ns, 7, run_ns, encode_ns)
-    one_by_one = alone.open_model("m", 1)
-    for value_ns in queue_ns:
-        succeeded(one_by_one, [value_ns], 7, run_ns, encode_ns)
-    left, right = totals_of(together), totals_of(alone)
-    for block in (together, alone):
-        os.close(block.fd)
+@given(st.lists(NANOSECONDS, min_size=1, max_size=80), NANOSECONDS, NANOSECONDS)
+def test_every_request_of_a_batch_is_in_the_bucket_of_its_own_time(
+    queue_ns: Sequence[int], run_ns: int, encode_ns: int
+):
+    """In whatever order they came; sums are exact."""
+    block = Block.create([])
+    succeeded(block.open_model("m", 1), queue_ns, 7, run_ns, encode_ns)
+    totals = totals_of(block)
+    os.close(block.fd)
+    requests = len(queue_ns)
 
-    assert left.requests == right.requests
-    assert words_of(left.duration) == words_of(right.duration)
-    for phase in Phase:
-        assert words_of(left.phase(phase)) == words_of(right.phase(phase))
+    assert totals.requests[0] == requests
+    assert words_of(totals.duration) == expected([ns + 7 + run_ns + encode_ns for ns in queue_ns])
+    assert words_of(totals.phase(Phase.QUEUE)) == expected(queue_ns)
+    for phase, ns in ((Phase.ASSEMBLE, 7), (Phase.RUN, run_ns), (Phase.ENCODE, encode_ns)):
+        assert words_of(totals.phase(phase)) == expected([ns] * requests)
+
+
+def expected(values_ns: Sequence[int]) -> tuple[list[int], int, int]:
+    """Return the histogram of values, by looking at each of them."""
+    edges = (-1, *layout.LATENCY_EDGES_NS, math.inf)
+    buckets = [sum(low < ns <= high for ns in values_ns) for low, high in pairwise(edges)]
+    return buckets, sum(values_ns), len(values_ns)
 
 
 def test_the_phases_of_a_request_add_up_to_its_duration():

@@ -79,7 +79,7 @@ from isotherm.server.transport import experiments
 experiments.read_where_polled()
 from isotherm.server.transport.call import TransportConfig
 from isotherm.server.transport.core import CoreTransport
-transport = CoreTransport(lambda path, code: None, TransportConfig())
+transport = CoreTransport(lambda *ended: None, TransportConfig())
 transport.listen("127.0.0.1:0", {})
 transport.stop(0)
 transport.run()

@@ -51,7 +51,6 @@ def test_single_words_have_places_of_their_own():
         *(layout.LOADS, layout.LOADS + 1),
         layout.LAST_INFERENCE_MS,
         layout.ROWS,
-        layout.EXECUTIONS,
         layout.FAIL_NS,
     ]
 

@@ -18,6 +18,7 @@ from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
     MAX_DETAILS_BYTES,
     Call,
+    Metadata,
     StatusCode,
     Stream,
     StreamCall,
@@ -42,6 +43,22 @@ class Holder:
 
     def next(self) -> Call:
         return self.calls.get(timeout=PATIENCE_S)
+
+
+class Wrapped:
+    """A call in a wrapper, as a traced one is; notes how many were counted when it is answered."""
+
+    def __init__(self, call: Call, server: Serving) -> None:
+        self._call, self._server = call, server
+        self.path, self.deadline, self.cancelled = call.path, call.deadline, call.cancelled
+        self.counted = 0
+
+    def reply(self, message: bytes) -> None:
+        self.counted = self._server.ended.qsize()
+        self._call.reply(message)
+
+    def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
+        self._call.fail(code, details, metadata)
 
 
 def echo(call: Call, message: bytes) -> None:
@@ -141,7 +158,9 @@ def _holder() -> Holder:
 def _server(name: Name, holder: Holder) -> Iterator[Serving]:
     """A running transport with the methods above."""
     options = (("grpc.max_receive_message_length", -1),)
-    with serving(name, METHODS | {"/t/Hold": Unary(holder.handle)}, options=options) as server:
+    hold = Unary(holder.handle)
+    methods = METHODS | {"/t/Hold": hold, "/t/HoldToo": hold}
+    with serving(name, methods, options=options) as server:
         yield server
 
 
@@ -316,6 +335,57 @@ def test_thousands_of_calls_wait_and_none_is_killed(server: Serving, holder: Hol
     server.on_loop(answer)
 
     assert [future.result(PATIENCE_S) for future in futures] == [b"done"] * calls
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_calls_that_are_answered_together_are_counted_one_by_one(
+    server: Serving, holder: Holder, count: int
+):
+    """Each has its own answer, and each path its own count."""
+    paths = ["/t/Hold", "/t/HoldToo"]
+    futures = [
+        server.unary(paths[number % 2]).future(b"%d" % number, timeout=PATIENCE_S)
+        for number in range(count)
+    ]
+    calls = [holder.next() for _ in futures]
+    answers = [call.path.encode() for call in calls]
+    server.on_loop(lambda: server.transport.reply_all(calls, answers))
+
+    for number, future in enumerate(futures):
+        assert future.result(PATIENCE_S) == paths[number % 2].encode()
+    ended = sorted(server.next_ended() for _ in futures)
+    assert ended == sorted((paths[number % 2], 0) for number in range(count))
+    assert server.ended.empty()
+
+
+def test_a_caller_who_has_gone_is_not_counted_with_those_that_are_answered(
+    server: Serving, holder: Holder
+):
+    """It was, when it went."""
+    futures = [server.unary("/t/Hold").future(b"", timeout=PATIENCE_S) for _ in range(3)]
+    calls = [holder.next() for _ in futures]
+    futures[0].cancel()
+    assert server.next_ended() == ("/t/Hold", 1)
+    gone = [call for call in calls if call.cancelled]
+    server.on_loop(lambda: server.transport.reply_all(calls, [b"done"] * 3))
+
+    assert [future.result(PATIENCE_S) for future in futures[1:]] == [b"done"] * 2
+    assert [server.next_ended(), server.next_ended()] == [("/t/Hold", 0)] * 2
+    assert len(gone) == 1
+    assert server.ended.empty()
+
+
+def test_calls_that_are_answered_together_are_counted_before_the_first_is_sent(holder: Holder):
+    """A worker that is killed between two answers has counted both, also around a wrapped call."""
+    with serving("core", {"/t/Hold": Unary(holder.handle)}) as server:
+        futures = [server.unary("/t/Hold").future(b"", timeout=PATIENCE_S) for _ in range(4)]
+        calls: list[Call] = [holder.next() for _ in futures]
+        calls[0] = wrapped = Wrapped(calls[0], server)
+        server.on_loop(lambda: server.transport.reply_all(calls, [b"done"] * 4))
+
+        assert [future.result(PATIENCE_S) for future in futures] == [b"done"] * 4
+        assert wrapped.counted == 3
+        assert server.ended.qsize() == 4
 
 
 def test_a_stream_answers_message_by_message(server: Serving):
@@ -628,7 +698,7 @@ def test_connections_live_no_longer_than_they_are_told(name: Name):
 
 def listen(name: Name, address: str) -> int:
     """Bind a transport on a thread's own, and run it to its end; return the port."""
-    _, transport = choose_transport(name, lambda _path, _code: None, TransportConfig())
+    _, transport = choose_transport(name, lambda *_ended: None, TransportConfig())
     try:
         return transport.listen(address, METHODS)
     finally:

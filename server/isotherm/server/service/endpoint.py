@@ -22,7 +22,7 @@ from isotherm.server.service.status import REJECTIONS, fail, status_of
 from isotherm.server.service.traces import Traces
 from isotherm.server.session import Array
 from isotherm.server.trace_context import trace_id_of
-from isotherm.server.transport.call import Call
+from isotherm.server.transport.call import Call, ReplyAll, reply_each
 from isotherm.v1 import open_inference_pb2 as pb
 
 # How often a retiring version is asked whether it has answered everything.
@@ -40,7 +40,9 @@ class Endpoint:
         access_log: AccessLog | None = None,
         traces: Traces | None = None,
         tap: Tap | None = None,
+        reply_all: ReplyAll = reply_each,
     ) -> None:
+        self._reply_all = reply_all
         self.model = model
         self.tap = tap
         self._access_log = access_log
@@ -113,9 +115,9 @@ class Endpoint:
 
     def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
         """Answer every job of a batch with its rows of the outputs."""
-        messages = self._encoder.encode(outputs, [job.context for job in jobs])
-        for job, message in zip(jobs, messages, strict=True):
-            job.context.call.reply(message)
+        answers = [job.context for job in jobs]
+        messages = self._encoder.encode(outputs, answers)
+        self._reply_all([answer.call for answer in answers], messages)
 
     def refuse(self, job: Job, error: RequestError) -> None:
         """End one job with an error."""

@@ -19,7 +19,7 @@ from isotherm.server.service.envelopes import Envelopes, Raw, parse
 from isotherm.server.service.status import fail
 from isotherm.server.service.targets import show_sums
 from isotherm.server.service.traces import Traces
-from isotherm.server.transport.call import Call
+from isotherm.server.transport.call import Call, ReplyAll, reply_each
 from isotherm.v1 import open_inference_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ class InferenceService:
         access_log: AccessLog | None = None,
         traces: Traces | None = None,
         taps: Taps | None = None,
+        reply_all: ReplyAll = reply_each,
     ) -> None:
+        self._reply_all = reply_all
         self._repository = repository
         self._taps = taps
         self._loop = loop
@@ -65,7 +67,15 @@ class InferenceService:
             )
             show_sums(model, counters)
             tap = self._taps.open(model) if self._taps is not None else None
-            endpoint = Endpoint(model, self._loop, counters, self._access_log, self._traces, tap)
+            endpoint = Endpoint(
+                model,
+                self._loop,
+                counters,
+                self._access_log,
+                self._traces,
+                tap,
+                self._reply_all,
+            )
             self._endpoints[model.name, str(model.version)] = endpoint
         self._route_newest(change.name)
         for endpoint in replaced:

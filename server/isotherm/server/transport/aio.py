@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import grpc
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
     MAX_OUTBOX,
+    Call,
     Gate,
     Metadata,
     Methods,
@@ -22,6 +23,7 @@ from isotherm.server.transport.call import (
     Stream,
     TransportConfig,
     Unary,
+    reply_each,
     shorten,
 )
 from isotherm.server.transport.options import server_options
@@ -85,6 +87,10 @@ class AioTransport:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
             _log.debug("a callback came after the event loop was closed")
+
+    def reply_all(self, calls: Sequence[Call], messages: Sequence[bytes]) -> None:
+        """Answer calls with a message and OK each."""
+        reply_each(calls, messages)
 
     def stop(self, grace_s: float) -> None:
         """Send GOAWAY, refuse new calls, and cancel those left after `grace_s`."""

@@ -105,8 +105,22 @@ class Gate:
 # By full path, such as "/inference.GRPCInferenceService/ModelInfer".
 Methods = Mapping[str, Unary | Stream | Gate]
 
-# Told of every call that has ended: (path, status code).
-Observer = Callable[[str, int], None]
+
+class Observer(Protocol):
+    """Told of every call that has ended; of several at once where path and code are the same."""
+
+    def __call__(self, path: str, code: int, calls: int = 1, /) -> None:
+        """Count calls that have ended, or are about to."""
+
+
+# Answers each of the calls with its message and OK.
+ReplyAll = Callable[[Sequence[Call], Sequence[bytes]], None]
+
+
+def reply_each(calls: Sequence[Call], messages: Sequence[bytes]) -> None:
+    """Answer calls one by one."""
+    for call, message in zip(calls, messages, strict=True):
+        call.reply(message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +162,9 @@ class Transport(Loop, Protocol):
         connect there is the file system's to say.
         """
         ...
+
+    def reply_all(self, calls: Sequence[Call], messages: Sequence[bytes]) -> None:
+        """Answer each call, of whatever kind, with its message and OK."""
 
     def run(self) -> None:
         """Serve until `stop` has been called and the last call has ended."""

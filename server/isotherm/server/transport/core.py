@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -29,6 +29,7 @@ import grpc
 from isotherm.server.errors import PortError
 from isotherm.server.transport.call import (
     MAX_OUTBOX,
+    Call,
     Gate,
     Metadata,
     Methods,
@@ -73,8 +74,10 @@ class CoreTransport:
     """A gRPC server whose handlers run inline on the thread that polls."""
 
     def __init__(self, observe: Observer, config: TransportConfig) -> None:
-        self._methods: dict[bytes, Unary | Stream | Gate] = {}
-        self._observe = observe
+        # By what core calls a path: what everyone else calls it, and what serves it.
+        self._methods: dict[bytes, tuple[str, Unary | Stream | Gate]] = {}
+        # Told of every call that has ended.
+        self.observe: Final = observe
         self._credentials: Any = config.credentials
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(server_options(config), False)
@@ -105,7 +108,7 @@ class CoreTransport:
 
     def listen(self, address: str, methods: Methods, private: str | None = None) -> int:
         """Bind and start accepting; several processes may share the port (SO_REUSEPORT)."""
-        self._methods = {path.encode(): method for path, method in methods.items()}
+        self._methods = {path.encode(): (path, method) for path, method in methods.items()}
         port = self._bind(address.encode())
         if not port:
             msg = f"cannot bind {address}: the address is in use or not of this machine"
@@ -197,6 +200,24 @@ class CoreTransport:
         self._server.shutdown(self._queue, self._on_listener_closed)
         self.call_later(grace_s, self._server.cancel_all_calls)
 
+    def reply_all(self, calls: Sequence[Call], messages: Sequence[bytes]) -> None:
+        """Answer each call, of whatever kind, with its message and OK.
+
+        Ours are counted together, a path at a time and before the first is sent: to count one is
+        dearer than many a thing that is done for it.
+        """
+        if len(calls) == 1:
+            calls[0].reply(messages[0])
+            return
+        paths = [call.path for call in calls if type(call) is _CoreCall and call.state == _OPEN]
+        for path in set(paths):
+            self.observe(path, 0, paths.count(path))
+        for call, message in zip(calls, messages, strict=True):
+            if type(call) is _CoreCall:
+                call.send_answer(message)
+            else:
+                call.reply(message)
+
     def start_batch(
         self, call: Any, operations: tuple[Any, ...], tag: Callable[[Any], None] | None
     ) -> bool:
@@ -210,10 +231,6 @@ class CoreTransport:
         """Ask for the end of a call, unless it is answered before the queue is empty."""
         self._unwatched.append(call)
 
-    def observe(self, path: str, code: int) -> None:
-        """Count one ended call."""
-        self._observe(path, code)
-
     def _accept(self) -> None:
         self._server.request_call(self._queue, self._queue, self._on_arrival)
         self._outstanding += 1
@@ -225,17 +242,20 @@ class CoreTransport:
         self._owed_accepts += 1
         if self._owed_accepts >= MAX_OWED_ACCEPTS:
             self._pay_accepts()
-        method = self._methods.get(event.call_details.method)
+        called = event.call_details.method
+        served = self._methods.get(called)
+        if served is None:
+            call = _CoreCall(self, event, called.decode(errors="replace"))
+            call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {call.path}")
+            return
+        path, method = served
         # Gates come last: where there is none, nothing is spent on them.
         if isinstance(method, Unary):
-            _CoreCall(self, event).start(method)
+            _CoreCall(self, event, path).start(method)
         elif isinstance(method, Stream):
-            _CoreStream(self, event).start(method)
-        elif isinstance(method, Gate):
-            self._start(event, method.choose(event.invocation_metadata))
+            _CoreStream(self, event, path).start(method)
         else:
-            call = _CoreCall(self, event)
-            call.fail(StatusCode.UNIMPLEMENTED, f"unknown method {call.path}")
+            self._start(event, path, method.choose(event.invocation_metadata))
 
     def _pay_accepts(self) -> None:
         owed, self._owed_accepts = self._owed_accepts, 0
@@ -243,11 +263,11 @@ class CoreTransport:
             for _ in range(owed):
                 self._accept()
 
-    def _start(self, event: Any, method: Unary | Stream) -> None:
+    def _start(self, event: Any, path: str, method: Unary | Stream) -> None:
         if isinstance(method, Unary):
-            _CoreCall(self, event).start(method)
+            _CoreCall(self, event, path).start(method)
         else:
-            _CoreStream(self, event).start(method)
+            _CoreStream(self, event, path).start(method)
 
     def _on_wake(self, _event: Any) -> None:
         with self._wake_lock:
@@ -303,22 +323,22 @@ class _CoreCall:
     __slots__ = (
         "_call",
         "_handle",
-        "_state",
         "_transport",
         "_watched",
         "cancelled",
         "deadline",
         "path",
+        "state",
     )
 
-    def __init__(self, transport: CoreTransport, event: Any) -> None:
-        details = event.call_details
-        self.path: str = details.method.decode(errors="replace")
-        self.deadline: float | None = details.deadline if details.deadline < _NO_DEADLINE else None
+    def __init__(self, transport: CoreTransport, event: Any, path: str) -> None:
+        self.path = path
+        deadline: float = event.call_details.deadline
+        self.deadline = deadline if deadline < _NO_DEADLINE else None
         self.cancelled = False
         self._transport = transport
         self._call = event.call
-        self._state = _OPEN
+        self.state = _OPEN
         self._watched = False
 
     def start(self, method: Unary) -> None:
@@ -330,7 +350,7 @@ class _CoreCall:
 
     def watch(self) -> None:
         """Have core tell when the call is over, however it ends."""
-        if not self._watched and self._state == _OPEN:
+        if not self._watched and self.state == _OPEN:
             self._watched = True
             self._transport.start_batch(
                 self._call, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._on_close
@@ -338,11 +358,16 @@ class _CoreCall:
 
     def reply(self, message: bytes) -> None:
         """Answer with one message and OK."""
-        if self._state != _OPEN:
+        if self.state == _OPEN:
+            # Counted before it is sent: whoever has the answer finds it counted.
+            self._transport.observe(self.path, 0)
+            self.send_answer(message)
+
+    def send_answer(self, message: bytes) -> None:
+        """Answer with one message and OK; for who has counted the call."""
+        if self.state != _OPEN:
             return
-        self._state = _ANSWERED
-        # Counted before it is sent: whoever has the answer finds it counted.
-        self._transport.observe(self.path, 0)
+        self.state = _ANSWERED
         self._send(
             cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
             cygrpc.SendMessageOperation(message, _NO_FLAGS),
@@ -351,9 +376,9 @@ class _CoreCall:
 
     def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
         """End the call with an error."""
-        if self._state != _OPEN:
+        if self.state != _OPEN:
             return
-        self._state = _ANSWERED
+        self.state = _ANSWERED
         self._transport.observe(self.path, int(code))
         self._send(
             cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),
@@ -380,24 +405,24 @@ class _CoreCall:
         except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
-        if self._state == _OPEN:
+        if self.state == _OPEN:
             self._transport.watch_later(self)
 
     def _on_close(self, event: Any) -> None:
         self.cancelled = bool(event.batch_operations[-1].cancelled())
-        if self._state == _OPEN:
+        if self.state == _OPEN:
             code = StatusCode.CANCELLED
             if self.deadline is not None and self.deadline <= time.time():
                 code = StatusCode.DEADLINE_EXCEEDED
             self._transport.observe(self.path, int(code))
-        self._state = _CLOSED
+        self.state = _CLOSED
 
 
 class _CoreStream(_CoreCall):
     """A call of many messages: one receive and one send in core's hands at a time."""
 
-    def __init__(self, transport: CoreTransport, event: Any) -> None:
-        super().__init__(transport, event)
+    def __init__(self, transport: CoreTransport, event: Any, path: str) -> None:
+        super().__init__(transport, event, path)
         self.on_message: Callable[[bytes], None] = _ignore_message
         self.on_half_close: Callable[[], None] = _ignore
         self.on_close: Callable[[], None] = _ignore
@@ -421,7 +446,7 @@ class _CoreStream(_CoreCall):
         except Exception:  # noqa: BLE001  one call's fault must not end the loop
             _log.exception("%s failed", self.path)
             self.fail(StatusCode.INTERNAL, "internal error; the server's log has the details")
-        if self._state == _OPEN:
+        if self.state == _OPEN:
             self._receive()
 
     def reply(self, message: bytes) -> None:
@@ -431,7 +456,7 @@ class _CoreStream(_CoreCall):
 
     def send(self, message: bytes) -> None:
         """Queue one message."""
-        if self._state == _OPEN and self._finishing is None:
+        if self.state == _OPEN and self._finishing is None:
             self._outbox.append(message)
             self._send_next()
 
@@ -454,19 +479,19 @@ class _CoreStream(_CoreCall):
             self._read_on()
 
     def _read_on(self) -> None:
-        if self._state != _OPEN:
+        if self.state != _OPEN:
             return
         self._paused = self._held or len(self._outbox) >= MAX_OUTBOX
         if not self._paused:
             self._receive()
 
     def _end(self, code: StatusCode, details: str, metadata: Metadata) -> None:
-        if self._state == _OPEN and self._finishing is None:
+        if self.state == _OPEN and self._finishing is None:
             self._finishing = (code, details, metadata)
             self._send_next()
 
     def _send_next(self) -> None:
-        if self._sending or self._state != _OPEN:
+        if self._sending or self.state != _OPEN:
             return
         if self._outbox:
             self._sending = self._transport.start_batch(
@@ -476,7 +501,7 @@ class _CoreStream(_CoreCall):
             )
         elif self._finishing is not None:
             code, details, metadata = self._finishing
-            self._state = _ANSWERED
+            self.state = _ANSWERED
             self._transport.start_batch(
                 self._call,
                 (
