@@ -33,6 +33,8 @@ from isotherm.v1.open_inference_pb2 import (
 from isotherm.v1.tensors import Array
 
 _DEFAULT_RETRY = Retry()
+# What is left of a deadline that has just passed is no timeout.
+_SOON_S = 1e-6
 
 
 class AsyncClient:
@@ -125,9 +127,7 @@ class AsyncClient:
             The array when there is one output, else a `Prediction`. Arrays are read-only views on
             the received message, and BYTES come as arrays of `bytes` objects.
         """
-        tasks = self._tasks
-        deadline = tasks.conversations.begin(timeout)
-        return await tasks.predict(model, x, version, outputs, deadline)
+        return await self._tasks.predict(model, x, version, outputs, timeout)
 
     async def predict_interval(
         self,
@@ -151,7 +151,7 @@ class AsyncClient:
         tasks = self._tasks
         deadline = tasks.conversations.begin(timeout)
         names, coverage = await tasks.run(tasks.conversations.interval(model, version, deadline))
-        prediction = await tasks.predict(model, x, version, names, deadline)
+        prediction = await tasks.predict(model, x, version, names, max(deadline.left_s(), _SOON_S))
         return _conversation.interval(names, coverage, prediction)
 
     def predict_stream(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from isotherm.client import _layout
 from isotherm.client._errors import InvalidAnswerError
 from isotherm.client._layout import Layout
@@ -45,19 +47,19 @@ class Reader:
         """
         layout = self._layouts.get(len(data))
         if layout is not None and layout.fits(data):
-            arrays = layout.arrays(data)
-            version = layout.version
-        else:
+            return Answer(layout.read(data), layout.version)
+        try:
             message = ModelInferResponse.FromString(data)
-            arrays = _chosen(message, self._outputs)
-            version = message.model_version
-            if len(data) <= _LARGEST_BYTES and len(self._layouts) < _MOST_LAYOUTS:
-                found = _layout.find(data, message, tuple(arrays))
-                if found is not None:
-                    self._layouts[len(data)] = found
-        if len(arrays) == 1:
-            return Answer(next(iter(arrays.values())), version)
-        return Answer(Prediction(arrays), version)
+        except DecodeError as error:
+            msg = "the answer cannot be read: it is no ModelInferResponse"
+            raise InvalidAnswerError(msg) from error
+        arrays = _chosen(message, self._outputs)
+        if len(data) <= _LARGEST_BYTES and len(self._layouts) < _MOST_LAYOUTS:
+            found = _layout.find(data, message, tuple(arrays))
+            if found is not None:
+                self._layouts[len(data)] = found
+        (one, *others) = arrays.values()
+        return Answer(Prediction(arrays) if others else one, message.model_version)
 
 
 def _chosen(answer: ModelInferResponse, outputs: Sequence[str]) -> dict[str, Array]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isotherm.client._core import grpc
+import grpc
+
 from isotherm.client._errors import (
     CallCancelledError,
     ClosedError,
@@ -24,13 +25,13 @@ class Asking:
         self.target = settings.target
         self.closed = False
         self.retries = Retries(settings.retry)
-        self._timeout_s = Deadline.after(settings.timeout_s).timeout_s
+        self.timeout_s = Deadline.after(settings.timeout_s).timeout_s
 
     def begin(self, timeout_s: float | None) -> Deadline:
         """Return the deadline of a new conversation; refuse one on a closed client."""
         if self.closed:
             self.check_open()
-        return Deadline.after(self._timeout_s if timeout_s is None else timeout_s)
+        return Deadline.after(self.timeout_s if timeout_s is None else timeout_s)
 
     def check_open(self) -> None:
         """Raise ClosedError after the client was closed."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
+import grpc.aio
+
 from isotherm.client._channel import options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
-from isotherm.client._core import grpc
 from isotherm.client._errors import from_status, was_heard
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings

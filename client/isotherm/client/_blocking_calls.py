@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import grpc
+
 from isotherm.client._channel import connect, options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
-from isotherm.client._core import grpc
 from isotherm.client._errors import ClosedError, IsothermError, from_status, was_heard
 from isotherm.client._security import Bearer
 from isotherm.client._settings import Settings
-from isotherm.client._steps import Call, Deadline
+from isotherm.client._steps import Call
 from isotherm.client._trace import CallSpan, traces, with_trace
 
 
@@ -21,7 +22,7 @@ class BlockingCalls:
 
     def __init__(self, settings: Settings, conversations: Conversations) -> None:
         self._conversations = conversations
-        self._bearer = Bearer(settings.token)
+        self.bearer = Bearer(settings.token)
         secured = secure(settings.tls)
         # Now: a file that cannot be read is an error of the constructor.
         credentials = None if secured is None else secured.credentials()
@@ -31,41 +32,30 @@ class BlockingCalls:
             channel = connect(settings.target, channel_options, credentials)
             return channel, stubs(channel)
 
-        self._connections: Connections[grpc.Channel] = Connections(settings.connections, opened)
+        self.connections: Connections[grpc.Channel] = Connections(settings.connections, opened)
 
     def close(self) -> None:
         """End all calls in flight."""
-        for channel in self._connections.channels():
+        for channel in self.connections.channels():
             channel.close()
 
     def make(self, call: Call) -> Any:
         """Make a call and return its answer."""
         if call.hedge_after_s is not None:
             return self._make_hedged(call, call.hedge_after_s)
-        return self.send(call.method.path, call.request, call.model, call.deadline, call.callers)
-
-    def send(
-        self,
-        path: str,
-        request: Any,
-        model: str,
-        deadline: Deadline,
-        callers: tuple[Any, ...] = (),
-    ) -> Any:
-        """Make one attempt of a call and return its answer; `model` is for the error message."""
-        self._conversations.check_open()
-        connection = self._connections.take()
-        span = self.span(path, model, callers)
+        path = call.method.path
+        connection = self.take()
+        span = self.span(call)
         code = None
         heard = False
         try:
             answer = connection.stubs[path](
-                request, timeout=deadline.left_s(), metadata=self.metadata(span)
+                call.request, timeout=call.deadline.left_s(), metadata=self.metadata(span)
             )
             code, heard = grpc.StatusCode.OK, True
         except grpc.RpcError as exc:
             code, heard = exc.code(), was_heard(exc)
-            raise self.error(exc, model, path) from exc
+            raise self.error(exc, call.model, path) from exc
         except ValueError as exc:
             self.check_still_open(exc)
             raise
@@ -82,21 +72,23 @@ class BlockingCalls:
     def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:
         """Return the connection for the next call, which `give_back` ends."""
         self._conversations.check_open()
-        return self._connections.take(other_than)
+        return self.connections.take(other_than)
 
     def give_back(self, connection: Connection[grpc.Channel], *, heard: bool) -> None:
         """End a call; close its channel if it was the last one there."""
-        unused = self._connections.give_back(connection, heard=heard)
+        unused = self.connections.give_back(connection, heard=heard)
         if unused is not None:
             unused.close()
 
-    def span(self, path: str, model: str, callers: tuple[Any, ...]) -> CallSpan | None:
+    def span(self, call: Call) -> CallSpan | None:
         """Begin the span of a call; None where nobody traces."""
-        return CallSpan(path, model, self._conversations.target, callers) if traces() else None
+        if not traces():
+            return None
+        return CallSpan(call.method.path, call.model, self._conversations.target, call.callers)
 
     def metadata(self, span: CallSpan | None) -> Any:
         """Return what a call brings: the token, and the trace that it belongs to."""
-        token = self._bearer.metadata()
+        token = self.bearer.metadata()
         return with_trace(token) if span is None else span.metadata(token)
 
     def error(self, cause: Any, model: str, path: str) -> IsothermError:
@@ -152,7 +144,7 @@ class Attempt:
         self._calls = calls
         self._call = call
         self._bell = bell
-        self._span = calls.span(call.method.path, call.model, call.callers)
+        self._span = calls.span(call)
         try:
             self._future = connection.stubs[call.method.path].future(
                 call.request,

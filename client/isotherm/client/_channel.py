@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from isotherm.client._core import grpc
+import grpc
+
 from isotherm.client._errors import InvalidInputError
 from isotherm.client._methods import METHODS
 from isotherm.client._security import Tls
@@ -67,7 +68,7 @@ def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
         ("grpc.max_reconnect_backoff_ms", 500),
         # How long an attempt to connect may take: three round trips of a slow link. The default is
         # 20 s, long after a network that swallowed everything for a moment is well again.
-        ("grpc.min_reconnect_backoff_ms", 2000),
+        ("grpc.min_reconnect_backoff_ms", 1000),
         ("grpc.dns_min_time_between_resolutions_ms", _RESOLUTION_PAUSE_MS),
         # Repeating is the client's: it counts attempts, keeps a budget, and changes connections.
         ("grpc.enable_retries", 0),

@@ -69,10 +69,11 @@ class Group:
 
     def __init__(self, served: Any, key: tuple[str, str], outputs: tuple[str, ...]) -> None:
         self.served = served
+        self.format = served.format(key, outputs)
         self.key = key
         self.outputs = outputs
         self.pending: deque[Member] = deque()
-        self.running: set[Batch] = set()
+        self.running: set[Batch | Lone] = set()
         # For threads.
         self.lock = threading.Lock()
         # For tasks: whether a look at those who wait has been ordered, at once or for later.
@@ -106,21 +107,13 @@ class Group:
         self.running.add(batch)
         return batch
 
-    def take_alone(self, member: Member) -> Batch | None:
-        """Return the request of a caller whom nobody is there to share it with."""
-        if self.running or self.pending:
-            return None
-        member.batch = batch = Batch(self, [member])
-        self.running.add(batch)
-        return batch
-
-    def finish(self, batch: Batch) -> Batch | None:
+    def finish(self, batch: Batch | Lone) -> Batch | None:
         """Return the next request after one that is over."""
         self.running.discard(batch)
         # One that hung says nothing about the others.
         took_s = min(time.monotonic() - batch.begun_at_s, 2 * self.patience_s())
         self._usual_s += _NEWS * (took_s - self._usual_s)
-        return self.take()
+        return self.take() if self.pending else None
 
     def put_back(self, batch: Batch) -> None:
         """Let those wait again whose request was given up on the way."""
@@ -133,6 +126,17 @@ class Group:
         return len(self.running) < _MOST_RUNNING and all(
             batch.begun_at_s < late_s for batch in self.running
         )
+
+
+class Lone:
+    """A request that a caller makes alone, without further ado."""
+
+    __slots__ = ("begun_at_s",)
+    members: tuple[Member, ...] = ()
+
+    def __init__(self, begun_at_s: float) -> None:
+        """`begun_at_s` is a reading of `time.monotonic`."""
+        self.begun_at_s = begun_at_s
 
 
 class Batch:

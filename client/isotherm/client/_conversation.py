@@ -109,42 +109,19 @@ class Conversations(Questions):
         except IsothermError as error:
             yield from self._part(batch, error)
 
-    def request_of(self, member: Member) -> bytes | None:
-        """Return the request of one caller alone; None where it must not simply be sent."""
-        served: Served = member.group.served
-        if (
-            self.hedges is not None
-            or _is_table(served, member.x)
-            or (
-                served.contract is not None
-                and first_bad_rows(served.contract, member.fitted[0][2]).size
-            )
-        ):
-            return None
-        return served.format(member.group.key, member.group.outputs).envelope.request(member.fitted)
+    def is_current(self, group: Group) -> bool:
+        """Tell whether a group's model is still the one that is remembered by its name."""
+        return self._served.get(group.key) is group.served
 
-    def answer_of(self, member: Member, data: bytes) -> Array | Prediction:
-        """Return what answers the request of one caller alone."""
-        self.retries.succeeded()
-        group = member.group
-        answer: Answer = group.served.format(group.key, group.outputs).reader.read(data)
-        self.look_at_version(group.served, group.key, answer)
-        return answer.result
-
-    def alone(self, member: Member) -> Conversation[Array | Prediction]:
+    def alone(
+        self, group: Group, x: Inputs, deadline: Deadline
+    ) -> Conversation[Array | Prediction]:
         """Infer for one caller, beginning with the call of the inference itself."""
-        group = member.group
-        served: Served = group.served
+        served, key, wanted = group.served, group.key, group.outputs
         try:
-            return (
-                yield from self._infer(served, group.key, member.x, group.outputs, member.deadline)
-            )
+            return (yield from self._infer(served, key, x, wanted, deadline))
         except (InvalidInputError, NotFoundError) as error:
-            return (
-                yield from self._if_changed(
-                    served, group.key, member.x, group.outputs, member.deadline, error
-                )
-            )
+            return (yield from self._if_changed(served, key, x, wanted, deadline, error))
 
     def interval(
         self, model: str, version: Version, deadline: Deadline
@@ -227,7 +204,7 @@ class Conversations(Questions):
         self, served: Served, key: Key, x: Inputs, wanted: tuple[str, ...], deadline: Deadline
     ) -> Conversation[Array | Prediction]:
         fitted = _fitted(served, x)
-        if served.contract is not None:
+        if served.contract is not None and fitted:
             check_finite(served.contract, fitted[0][2], model=key[0])
         answer = yield from self._send(served, key, fitted, wanted, deadline)
         if self.look_at_version(served, key, answer) and _is_table(served, x):
@@ -311,7 +288,7 @@ def _wanted(outputs: Outputs) -> tuple[str, ...]:
 
 
 def _fitted(served: Served, x: Inputs) -> Sequence[Fitted]:
-    fitted = served.as_it_is(x)
+    fitted = None if served.plain is None else served.plain.fitted(x)
     if fitted is not None:
         return fitted
     if served.contract is not None and _is_table(served, x):

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from isotherm.client._core import grpc
+import grpc
 
 # How gRPC's core begins what it says while it has no connection.
 _UNREACHED: Final = ("failed to connect", "connections to all backends failing")

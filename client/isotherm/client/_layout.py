@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from google.protobuf.message import DecodeError
 
+from isotherm.client._prediction import Place, Prediction
 from isotherm.client._wire import bytes_head
 from isotherm.v1.open_inference_pb2 import ModelInferResponse
 from isotherm.v1.tensors import DTYPES, Array
@@ -25,12 +25,12 @@ class Layout:
 
     Attributes:
         around: Those bytes, and where they stand.
-        places: The outputs: name, numpy's type, first byte, byte behind the last, shape.
+        places: The outputs, in the order in which they are returned.
         version: The version that answered, which is among the bytes around.
     """
 
     around: tuple[tuple[int, bytes], ...]
-    places: tuple[tuple[str, np.dtype[Any], int, int, tuple[int, ...]], ...]
+    places: dict[str, Place]
     version: str
 
     def fits(self, data: bytes) -> bool:
@@ -41,13 +41,12 @@ class Layout:
                 return False
         return True
 
-    def arrays(self, data: bytes) -> dict[str, Array]:
-        """Return the outputs, read-only."""
-        # A slice is a copy, which is aligned; within the message the elements are not.
-        return {
-            name: np.frombuffer(data[start:stop], dtype).reshape(shape)
-            for name, dtype, start, stop, shape in self.places
-        }
+    def read(self, data: bytes) -> Array | Prediction:
+        """Return what the answer says: one array, or several."""
+        if len(self.places) == 1:
+            (place,) = self.places.values()
+            return place.array(data)
+        return Prediction({}, self.places, data)
 
 
 def find(data: bytes, message: ModelInferResponse, outputs: Sequence[str]) -> Layout | None:
@@ -79,8 +78,8 @@ def find(data: bytes, message: ModelInferResponse, outputs: Sequence[str]) -> La
     if stop < 0 or rest != whole:
         return None
     places = {
-        tensor.name: (tensor.name, DTYPES[tensor.datatype], *edge, tuple(tensor.shape))
+        tensor.name: Place(DTYPES[tensor.datatype], *edge, tuple(tensor.shape))
         for tensor, edge in zip(message.outputs, edges, strict=True)
     }
-    layout = Layout(tuple(around), tuple(places[name] for name in outputs), message.model_version)
+    layout = Layout(tuple(around), {name: places[name] for name in outputs}, message.model_version)
     return layout if layout.fits(data) else None

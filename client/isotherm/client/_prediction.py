@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from isotherm.v1.tensors import Array
+
+
+class Place(NamedTuple):
+    """Where an output's elements lie in a message: numpy's type, first byte, end, shape."""
+
+    dtype: np.dtype[Any]
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+    def array(self, data: bytes) -> Array:
+        """Return the elements as a read-only array."""
+        # A slice is a copy, which is aligned; within the message the elements are not.
+        return np.ndarray(self.shape, self.dtype, data[self.start : self.stop])
 
 
 class Prediction(Mapping[str, Array]):
@@ -14,31 +31,42 @@ class Prediction(Mapping[str, Array]):
     read-only views on the received message: copy one to write to it.
     """
 
-    __slots__ = ("_arrays",)
+    __slots__ = ("_arrays", "_data", "_places")
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        places: Mapping[str, Place] | None = None,
+        data: bytes = b"",
+    ) -> None:
+        """Outputs with `places` in `data` are made into arrays when they are asked for."""
         self._arrays = dict(arrays)
+        self._places = places or {}
+        self._data = data
 
     def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._arrays[name] = self._places[name].array(self._data)
+        return array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._places or self._arrays)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._places or self._arrays)
 
     def __getattr__(self, name: str) -> Array:
-        # Copying asks a half-made object for its attributes; `_arrays` is not there yet.
-        arrays = {} if name.startswith("__") or name == "_arrays" else self._arrays
-        if name not in arrays:
-            msg = f"the prediction has no output '{name}', only {', '.join(arrays) or 'none'}"
+        # Copying asks a half-made object for its attributes; its own are not there yet.
+        names = [] if name.startswith("__") or name in self.__slots__ else list(self)
+        if name not in names:
+            msg = f"the prediction has no output '{name}', only {', '.join(names) or 'none'}"
             raise AttributeError(msg)
-        return arrays[name]
+        return self[name]
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._arrays]
+        return [*super().__dir__(), *self]
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}={array.shape}" for name, array in self._arrays.items())
+        shapes = ", ".join(f"{name}={array.shape}" for name, array in self.items())
         return f"<Prediction {shapes}>"

@@ -28,31 +28,36 @@ class Envelope:
         self._model = model
         self._version = version
         self._outputs = outputs
-        self._heads: dict[tuple[int, ...], bytes] = {}
+        # What stands before the elements, by name, datatype and shape of the only input.
+        self.heads: dict[tuple[str, str, tuple[int, ...]], bytes] = {}
 
     def request(self, inputs: Sequence[Fitted]) -> bytes:
         """Return the request with every input raw."""
         if len(inputs) == 1:
-            _, datatype, array = inputs[0]
+            name, datatype, array = inputs[0]
             raw = encode_raw(array, datatype)
             if datatype != "BYTES":
-                head = self._heads.get(array.shape)
-                if head is None:
-                    head = self._head(inputs) + bytes_head(_RAW_CONTENTS, len(raw))
-                    if len(self._heads) < _MOST_HEADS:
-                        self._heads[array.shape] = head
-                return head + raw
-            return b"".join((self._head(inputs), bytes_head(_RAW_CONTENTS, len(raw)), raw))
-        parts = [self._head(inputs)]
+                return self.plain(name, datatype, array.shape, raw)
+        parts = [self._head([(name, datatype, array.shape) for name, datatype, array in inputs])]
         for _, datatype, array in inputs:
             raw = encode_raw(array, datatype)
             parts += (bytes_head(_RAW_CONTENTS, len(raw)), raw)
         return b"".join(parts)
 
-    def _head(self, inputs: Sequence[Fitted]) -> bytes:
+    def plain(self, name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> bytes:
+        """Return the request with one input, whose length follows from its type and shape."""
+        key = name, datatype, shape
+        head = self.heads.get(key)
+        if head is None:
+            head = self._head([(name, datatype, shape)]) + bytes_head(_RAW_CONTENTS, len(raw))
+            if len(self.heads) < _MOST_HEADS:
+                self.heads[key] = head
+        return head + raw
+
+    def _head(self, inputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> bytes:
         message = ModelInferRequest(model_name=self._model, model_version=self._version)
-        for name, datatype, array in inputs:
-            message.inputs.add(name=name, datatype=datatype, shape=array.shape)
+        for name, datatype, shape in inputs:
+            message.inputs.add(name=name, datatype=datatype, shape=shape)
         for name in self._outputs:
             message.outputs.add(name=name)
         return message.SerializeToString()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from isotherm.client._core import grpc
+import grpc
+
 from isotherm.client._errors import InvalidInputError
 
 Token: TypeAlias = str | Path

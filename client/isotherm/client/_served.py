@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
-
-import numpy as np
+from typing import Final, NamedTuple
 
 from isotherm.client._answer import Reader
 from isotherm.client._coalescing import Group
 from isotherm.client._inputs import Fitted
+from isotherm.client._plain import Plain
 from isotherm.client._request import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import ModelConfig, ModelMetadataResponse
-from isotherm.v1.tensors import DTYPES
 
 # A merged request holds no more: it should be on its way while others are being made.
 _MOST_ROWS: Final = 1024
@@ -44,6 +42,7 @@ class Served:
         version: The version that answers; empty where it cannot change, or is not known.
         merged_rows: How many rows of several callers may go into one request; 0 where the server
             does not say that the model takes rows one by one.
+        plain: Its only input, where it has one of shape (rows, features).
         groups: Callers who can share a request, by the outputs that they want.
         formats: What their requests and answers look like, likewise.
     """
@@ -53,23 +52,9 @@ class Served:
     contract: Contract | None
     version: str
     merged_rows: int
-    # For a model with one input of shape (rows, features): name, datatype, numpy's type, features.
-    plain: tuple[str, str, np.dtype[Any], int] | None
+    plain: Plain | None
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
     formats: dict[tuple[str, ...], Format] = field(default_factory=dict)
-
-    def as_it_is(self, x: Any) -> Sequence[Fitted] | None:
-        """Return the input tensor where `x` is just that; None where it has to be looked at."""
-        plain = self.plain
-        if (
-            plain is not None
-            and type(x) is np.ndarray
-            and x.dtype == plain[2]
-            and x.ndim == _ROWS_AND_FEATURES
-            and x.shape[1] == plain[3]
-        ):
-            return ((plain[0], plain[1], x),)
-        return None
 
     def rows_to_share(self, fitted: Sequence[Fitted]) -> int:
         """Return how many rows a request has that may travel with others; 0 where it should not."""
@@ -106,25 +91,21 @@ def describe(
     outputs = tuple(
         TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in metadata.outputs
     )
-    merges = config is not None and all(_by_rows(spec) for spec in (*signature.inputs, *outputs))
+    described = bool(signature.inputs and outputs)
+    merges = (
+        config is not None
+        and described
+        and all(_by_rows(spec) for spec in (*signature.inputs, *outputs))
+    )
+    contract = None if config is None else _contract(config)
     return Served(
         signature,
         outputs,
-        None if config is None else _contract(config),
+        contract,
         "" if version else _newest(metadata),
         min(config.max_batch_size, _MOST_ROWS) if config is not None and merges else 0,
-        _plain(signature),
+        Plain.of(signature, contract),
     )
-
-
-def _plain(signature: Signature) -> tuple[str, str, np.dtype[Any], int] | None:
-    if len(signature.inputs) != 1:
-        return None
-    (spec,) = signature.inputs
-    dtype = DTYPES.get(spec.datatype)
-    if dtype is None or dtype.kind == "O" or len(spec.shape) != _ROWS_AND_FEATURES:
-        return None
-    return (spec.name, spec.datatype, dtype, spec.shape[1]) if spec.shape[1] > 0 else None
 
 
 def _by_rows(spec: TensorSpec) -> bool:

@@ -32,6 +32,8 @@ from isotherm.v1.open_inference_pb2 import (
 from isotherm.v1.tensors import Array
 
 _DEFAULT_RETRY = Retry()
+# What is left of a deadline that has just passed is no timeout.
+_SOON_S = 1e-6
 
 
 class Client:
@@ -124,9 +126,7 @@ class Client:
             The array when there is one output, else a `Prediction`. Arrays are read-only views on
             the received message, and BYTES come as arrays of `bytes` objects.
         """
-        threads = self._threads
-        deadline = threads.conversations.begin(timeout)
-        return threads.predict(model, x, version, outputs, deadline)
+        return self._threads.predict(model, x, version, outputs, timeout)
 
     def predict_interval(
         self,
@@ -150,7 +150,7 @@ class Client:
         threads = self._threads
         deadline = threads.conversations.begin(timeout)
         names, coverage = threads.run(threads.conversations.interval(model, version, deadline))
-        prediction = threads.predict(model, x, version, names, deadline)
+        prediction = threads.predict(model, x, version, names, max(deadline.left_s(), _SOON_S))
         return _conversation.interval(names, coverage, prediction)
 
     def predict_stream(

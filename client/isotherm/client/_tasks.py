@@ -81,9 +81,15 @@ class Tasks:
             conversation.close()
 
     async def predict(
-        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+        self,
+        model: str,
+        x: Inputs,
+        version: Version,
+        outputs: Outputs,
+        timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other tasks where they ask at the same time."""
+        deadline = self.conversations.begin(timeout_s)
         if not traces():
             return await self._predict(model, x, version, outputs, deadline)
         with prediction(model, self.conversations.target):

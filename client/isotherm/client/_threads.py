@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Generic, cast
 
 from isotherm.client._blocking_calls import Attempt, BlockingCalls
-from isotherm.client._coalescing import Batch, Member
+from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
@@ -16,6 +16,7 @@ from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
+from isotherm.client._shortcut import Shortcut
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
@@ -91,6 +92,7 @@ class Threads:
         self.conversations = Conversations(settings)
         self._calls = BlockingCalls(settings, self.conversations)
         self._gates: dict[tuple[str, str], threading.Lock] = {}
+        self._shortcuts: dict[tuple[str, Version, str | None], Shortcut] = {}
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -109,9 +111,21 @@ class Threads:
             conversation.close()
 
     def predict(
-        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+        self,
+        model: str,
+        x: Inputs,
+        version: Version,
+        outputs: Outputs,
+        timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other threads where they ask at the same time."""
+        if outputs is None or isinstance(outputs, str):
+            shortcut = self._shortcuts.get((model, version, outputs))
+            if shortcut is not None:
+                result = shortcut.infer(x, timeout_s, self._go_on_alone)
+                if result is not None:
+                    return result
+        deadline = self.conversations.begin(timeout_s)
         if not traces():
             return self._predict(model, x, version, outputs, deadline)
         with prediction(model, self.conversations.target):
@@ -125,20 +139,42 @@ class Threads:
         if member is None:
             return self.run(conversations.predict(model, x, version, outputs, deadline))
         ticket = member.waiter = Ticket()
+        ticket.hang()
         member.span = current()
         group = member.group
         with group.lock:
-            alone = group.take_alone(member)
-            if alone is None:
-                ticket.hang()
-                group.pending.append(member)
-                self._appoint(group.take())
-        if alone is not None:
-            return self._ask_alone(alone, member)
+            group.pending.append(member)
+            self._appoint(group.take())
+        self._remember(group, model, version, outputs)
         batch = self._wait(member)
         if batch is not None:
             self._lead(batch)
         return ticket.outcome()
+
+    def _remember(self, group: Group, model: str, version: Version, outputs: Outputs) -> None:
+        """Take a shortcut the next time, where there is one."""
+        plain = group.served.plain
+        if plain is None or self.conversations.hedges is not None:
+            return
+        if outputs is None or isinstance(outputs, str):
+            key = model, version, outputs
+            known = self._shortcuts.get(key)
+            if known is None or known.group is not group:
+                self._shortcuts[key] = Shortcut(group, plain, self.conversations, self._calls)
+
+    def _go_on_alone(
+        self, group: Group, x: Inputs, deadline: Deadline, refusal: IsothermError
+    ) -> Array | Prediction:
+        """Infer after a first attempt that has failed."""
+        conversation = self.conversations.alone(group, x, deadline)
+        try:
+            # Which is the one that the conversation begins with.
+            next(conversation)
+            return self._go_on(conversation, conversation.throw(refusal))
+        except StopIteration as end:
+            return cast("Array | Prediction", end.value)
+        finally:
+            conversation.close()
 
     def stream(
         self,
@@ -228,54 +264,32 @@ class Threads:
         """Wait for rows; return the request that this thread is to make, if it is chosen."""
         ticket: Ticket = member.waiter
         group = member.group
-        while (left_s := member.deadline.left_s()) > 0:
-            if ticket.wait(min(left_s, group.patience_s())):
-                return ticket.lead
-            # Whoever is out should be back by now.
-            with group.lock:
-                self._appoint(group.take())
-        with group.lock:
-            batch = ticket.lead
-            late = not ticket.over
-            ticket.over = True
-            if batch is not None:
-                # Chosen too late: somebody else must.
-                group.put_back(batch)
-                self._appoint(group.finish(batch))
-        if late:
+        try:
+            while (left_s := member.deadline.left_s()) > 0:
+                if ticket.wait(min(left_s, group.patience_s())):
+                    return ticket.lead
+                # Whoever is out should be back by now.
+                with group.lock:
+                    self._appoint(group.take())
+        except BaseException:
+            self._leave(member)
+            raise
+        if self._leave(member):
             raise member.deadline.passed(group.key[0], self.conversations.target)
         return None
 
-    def _ask_alone(self, batch: Batch, member: Member) -> Array | Prediction:
-        """Infer for one caller while nobody else asks: most are answered without a conversation."""
-        group = batch.group
-        conversations = self.conversations
-        refusal: IsothermError | None = None
-        try:
-            request = conversations.request_of(member)
-            if request is not None:
-                try:
-                    data = self._calls.send(
-                        MODEL_INFER.path, request, group.key[0], member.deadline
-                    )
-                except IsothermError as error:
-                    refusal = error
-                else:
-                    return conversations.answer_of(member, data)
-            conversation = conversations.alone(member)
-            try:
-                step = next(conversation)
-                if refusal is not None:
-                    # It was the first attempt of the call that the conversation begins with.
-                    step = conversation.throw(refusal)
-                return self._go_on(conversation, step)
-            except StopIteration as end:
-                return cast("Array | Prediction", end.value)
-            finally:
-                conversation.close()
-        finally:
-            with group.lock:
-                self._appoint(group.finish(batch))
+    def _leave(self, member: Member) -> bool:
+        """Wait no longer; return whether that was in vain."""
+        ticket: Ticket = member.waiter
+        group = member.group
+        with group.lock:
+            in_vain = not ticket.over
+            ticket.over = True
+            if ticket.lead is not None:
+                # Chosen too late: somebody else must.
+                group.put_back(ticket.lead)
+                self._appoint(group.finish(ticket.lead))
+        return in_vain
 
     def _lead(self, batch: Batch) -> None:
         group = batch.group

@@ -11,11 +11,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from isotherm.client._core import grpc
+import grpc
+
 from isotherm.client._security import Metadata
 
 _MODULE: Final = "opentelemetry.trace"
 _NAME: Final = "isotherm.client"
+
+
+def imported() -> bool:
+    """Tell whether anybody in this process can trace."""
+    return _MODULE in sys.modules
 
 
 def traces() -> bool:

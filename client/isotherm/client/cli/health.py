@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
+import grpc
 import typer
 
 from isotherm.client._channel import check_target, connect, secure
-from isotherm.client._core import grpc
 from isotherm.client._errors import IsothermError, from_status
 from isotherm.client._security import Bearer, Tls
 from isotherm.client._wire import bytes_head

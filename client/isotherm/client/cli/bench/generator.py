@@ -15,8 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import grpc
+import grpc.aio
+
 from isotherm.client._channel import options, secure
-from isotherm.client._core import grpc
 from isotherm.client._methods import MODEL_INFER
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench.arrivals import Share

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final, TypeAlias
 
-from isotherm.client._core import grpc
+import grpc
+import grpc.aio
+
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench.arrivals import Share, offsets_s
 from isotherm.client.cli.bench.load import Load, Open, Period, Target
