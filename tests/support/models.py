@@ -142,6 +142,62 @@ def fixed_batch() -> onnx.ModelProto:
     )
 
 
+def counting() -> onnx.ModelProto:
+    """Return y = x, and in `rows` for each row how many ran with it: x [batch, 1] FP32."""
+    one = numpy_helper.from_array(np.array([1], np.int64), "one")
+    return _model(
+        [
+            helper.make_node("Identity", ["x"], ["y"]),
+            helper.make_node("Shape", ["x"], ["count"], end=1),
+            helper.make_node("Concat", ["count", "one"], ["shape"], axis=0),
+            helper.make_node("Expand", ["count", "shape"], ["rows"]),
+        ],
+        [_info("x", TensorProto.FLOAT, 1)],
+        [_info("y", TensorProto.FLOAT, 1), _info("rows", TensorProto.INT64, 1)],
+        [one],
+    )
+
+
+def slow() -> onnx.ModelProto:
+    """Return y = x after as many turns as the largest x: x [batch, 1] FP32, some 0.1 ms a turn."""
+    square = helper.make_tensor_type_proto(TensorProto.FLOAT, [128, 128])
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["state", "weight"], ["product"]),
+            helper.make_node("Tanh", ["product"], ["next"]),
+            helper.make_node("Identity", ["going"], ["on"]),
+        ],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_value_info("state", square),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_value_info("next", square),
+        ],
+    )
+    weight = np.random.default_rng(0).standard_normal((128, 128)).astype(np.float32)
+    return _model(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+            helper.make_node("Loop", ["turns", "", "weight"], ["end"], body=body),
+            # What the turns make has no place in the answer, but has to be there.
+            helper.make_node("ReduceSum", ["end"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+            helper.make_node("Add", ["x", "nothing"], ["y"]),
+        ],
+        [_info("x", TensorProto.FLOAT, 1)],
+        [_info("y", TensorProto.FLOAT, 1)],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.array(0.0, np.float32), "zero"),
+        ],
+    )
+
+
 def _info(name: str, elem_type: int, *dims: int | str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, elem_type, ["batch", *dims])
 

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import grpc
+import onnx
+from onnx import TensorProto
 
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support.environments import environment
-from tests.support.rpc import call
-from tests.support.server import eventually, free_port
+from tests.support.foreign import Command, running
+from tests.support.server import free_port
 
 # The backend's stub needs numpy 1: with numpy 2 every tensor comes out empty, without an error.
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime", "setuptools<81")
 ENVIRONMENT = "triton"
-START_TIMEOUT_S = 60.0
+
+_TYPES: dict[int, pb.DataType.ValueType] = {
+    TensorProto.FLOAT: pb.TYPE_FP32,
+    TensorProto.INT32: pb.TYPE_INT32,
+    TensorProto.INT64: pb.TYPE_INT64,
+}
 
 # One run for all that Triton's scheduler has gathered: the best that its Python backend can do.
 MODEL = """
@@ -71,6 +76,20 @@ class TritonPythonModel:
 """
 
 
+def configuration(name: str, model: onnx.ModelProto, max_batch_size: int = 1024) -> pb.ModelConfig:
+    """Return the configuration of a model whose tensors are `[batch, ...]`."""
+    config = pb.ModelConfig(name=name, max_batch_size=max_batch_size)
+    for tensors, add in (
+        (model.graph.input, config.input.add),
+        (model.graph.output, config.output.add),
+    ):
+        for tensor in tensors:
+            kind = tensor.type.tensor_type
+            dims = [axis.dim_value for axis in kind.shape.dim[1:]]
+            add(name=tensor.name, data_type=_TYPES[kind.elem_type], dims=dims)
+    return config
+
+
 def publish(repository: Path, config: pb.ModelConfig, model: bytes, *, instances: int = 1) -> None:
     """Put an ONNX file behind Triton's Python backend, with a configuration like ours."""
     folder = repository / config.name / "1"
@@ -88,9 +107,13 @@ def publish(repository: Path, config: pb.ModelConfig, model: bytes, *, instances
 
 
 def command(
-    repository: Path, folder: Path, port: int, metrics_port: int | None = None
-) -> tuple[list[str | Path], dict[str, str]]:
-    """Return the command line of a Triton and its variables; it keeps its backend in the folder."""
+    repository: Path,
+    folder: Path,
+    port: int,
+    metrics_port: int | None = None,
+    flags: Sequence[str] = (),
+) -> Command:
+    """Return how to start a Triton; it keeps its backend in the folder."""
     metrics: tuple[str, ...] = ("--allow-metrics", "false")
     if metrics_port is not None:
         metrics = ("--metrics-address", "127.0.0.1", "--metrics-port", str(metrics_port))
@@ -108,41 +131,24 @@ def command(
         *("--grpc-address", "127.0.0.1", "--grpc-port", str(port)),
         *("--allow-http", "false", *metrics),
         *("--exit-timeout-secs", "5"),
+        *flags,
     ]
-    return line, {
+    variables = {
         # The stub takes the packages of the first Python on the path.
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
         "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
     }
+    return Command(line, variables)
 
 
 @contextmanager
-def triton(repository: Path, metrics_port: int | None = None) -> Iterator[tuple[str, int]]:
+def triton(
+    repository: Path, metrics_port: int | None = None, flags: Sequence[str] = ()
+) -> Iterator[tuple[str, int]]:
     """Run Triton until the block ends; yield its gRPC address, and its pid, once it is ready."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        line, variables = command(repository, Path(folder), port, metrics_port)
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                line, env=os.environ | variables, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            ready = eventually(lambda: _ready(port), START_TIMEOUT_S)
-            assert ready, f"Triton is not ready:\n{log.read_text()}"
-            yield f"127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _ready(port: int) -> bool:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            return bool(call(channel, "ServerReady", pb.ServerReadyRequest(), timeout=1).ready)
-        except grpc.RpcError:
-            return False
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = command(repository, folder, port, metrics_port, flags)
+        with running(start, folder, port) as pid:
+            yield f"127.0.0.1:{port}", pid

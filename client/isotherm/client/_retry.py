@@ -18,6 +18,8 @@ from isotherm.client._errors import (
 
 _MOST_ATTEMPTS: Final = 10
 _EARNED_BY_A_SUCCESS: Final = 0.1
+# A server that has just come back is not to be waited for longer than it takes to connect.
+_UNREACHED_PAUSE_S: Final = 0.25
 # Callers who failed together must not come back together.
 _JITTER: Final = 0.2
 
@@ -108,4 +110,7 @@ class Retries:
             return error.retry_after_s * random.uniform(1, 1 + _JITTER)
         if isinstance(error, OverloadedError):
             return None
-        return self._policy.backoff_s(attempts) * random.uniform(1 - _JITTER, 1 + _JITTER)
+        pause_s = self._policy.backoff_s(attempts)
+        if isinstance(error, UnavailableError) and error.unreached:
+            pause_s = min(pause_s, _UNREACHED_PAUSE_S)
+        return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)

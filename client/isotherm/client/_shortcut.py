@@ -94,7 +94,8 @@ class Shortcut:
                 # Zero, but for NaN and the infinities.
                 if element - element:
                     return None
-        return head + x.tobytes()
+        raw: bytes = x.tobytes()
+        return head + raw
 
     def _enter(self, lone: Lone) -> bool:
         group = self.group

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.peers.peer import ORT, Peer, app
+from tests.bench.peers.peer import Peer, app
 from tests.bench.peers.wire import open_inference
+from tests.support.foreign import ONNXRUNTIME
 
 ENVIRONMENT = "peer-grpc"
 
@@ -17,7 +18,7 @@ def peers() -> list[Peer]:
             settings=f"{how}, no batching",
             wire=open_inference(),
             environment=ENVIRONMENT,
-            requirements=("grpcio==1.85.1", "protobuf==7.36.2", "numpy==2.4.6", ORT),
+            requirements=("grpcio==1.85.1", "protobuf==7.36.2", "numpy==2.4.6", ONNXRUNTIME),
             command=app(file, ENVIRONMENT, WORKERS=str(workers)),
             distribution="grpcio",
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench.peers.peer import APPS, ORT, ROOT, Command, Peer, Place, app_variables
+from tests.bench.peers.peer import APPS, PYTHONPATH, ROOT, Peer, Place, app_variables
 from tests.bench.peers.wire import json_lists
+from tests.support.foreign import ONNXRUNTIME, Command
 
 ENVIRONMENT = "peer-bentoml"
 
@@ -19,7 +20,7 @@ def peers() -> list[Peer]:
             settings="adaptive batching, at most 2 048 rows, no access log",
             wire=json_lists(lambda answer: answer),
             environment=ENVIRONMENT,
-            requirements=("bentoml==1.4.40", ORT),
+            requirements=("bentoml==1.4.40", ONNXRUNTIME),
             command=partial(_command, workers),
             distribution="bentoml",
         )
@@ -36,7 +37,7 @@ def _command(workers: int, place: Place) -> Command:
         ],
         app_variables(place, WORKERS=str(workers))
         | {
-            "PYTHONPATH": str(APPS),
+            "PYTHONPATH": PYTHONPATH,
             "BENTOML_HOME": str(place.folder / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",
         },

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.peers.peer import ORT, Peer, app
+from tests.bench.peers.peer import Peer, app
 from tests.bench.peers.wire import json_lists
+from tests.support.foreign import ONNXRUNTIME
 
 ENVIRONMENT = "peer-fastapi"
 
@@ -17,7 +18,7 @@ def peers() -> list[Peer]:
             settings="uvicorn with uvloop and httptools, no batching, no access log",
             wire=json_lists(lambda answer: answer["y"]),
             environment=ENVIRONMENT,
-            requirements=("fastapi==0.165.0", "uvicorn[standard]==0.54.0", ORT),
+            requirements=("fastapi==0.165.0", "uvicorn[standard]==0.54.0", ONNXRUNTIME),
             command=app("fastapi_app", ENVIRONMENT, WORKERS=str(workers)),
             distribution="fastapi",
         )

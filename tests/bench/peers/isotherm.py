@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from tests.bench.peers.peer import Command, Peer, Place, other_port
+from tests.bench.peers.peer import Peer, Place, other_port
 from tests.bench.peers.wire import open_inference
+from tests.support.foreign import Command
 
 
 def peers() -> list[Peer]:
@@ -29,13 +30,9 @@ def peers() -> list[Peer]:
 
 
 def _command(workers: int, place: Place) -> Command:
-    repository = place.folder / "models"
-    version = repository / "m" / "1"
-    version.mkdir(parents=True, exist_ok=True)
-    (version / "model.onnx").write_bytes(place.model.read_bytes())
     return Command(
         [
-            *(sys.executable, "-m", "isotherm.server", repository, "--log-level", "error"),
+            *(sys.executable, "-m", "isotherm.server", place.repository(), "--log-level", "error"),
             *("--grpc-port", str(place.port), "--metrics-port", other_port()),
             *("--workers", str(workers)),
             # The largest load has 262 144 rows in flight, which the default would refuse in part.

@@ -5,10 +5,10 @@ It listens on all interfaces: there is no flag for that.
 
 from __future__ import annotations
 
-from tests.bench.peers.peer import ORT, Command, Peer, Place, app, other_port
+from tests.bench.peers.peer import Peer, Place
 from tests.bench.peers.wire import open_inference
-
-ENVIRONMENT = "peer-kserve"
+from tests.support import kserve
+from tests.support.foreign import Command
 
 
 def peers() -> list[Peer]:
@@ -19,8 +19,8 @@ def peers() -> list[Peer]:
             family="KServe SDK",
             settings="one process (its workers are for REST), no latency log",
             wire=open_inference(),
-            environment=ENVIRONMENT,
-            requirements=("kserve==0.21.0", ORT),
+            environment=kserve.ENVIRONMENT,
+            requirements=kserve.REQUIREMENTS,
             command=_command,
             distribution="kserve",
         )
@@ -28,4 +28,4 @@ def peers() -> list[Peer]:
 
 
 def _command(place: Place) -> Command:
-    return app("kserve_app", ENVIRONMENT, HTTP_PORT=other_port())(place)
+    return kserve.command(place.repository(), place.port)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.peers.peer import ORT, Peer, app
+from tests.bench.peers.peer import Peer, app
 from tests.bench.peers.wire import json_lists
+from tests.support.foreign import ONNXRUNTIME
 
 ENVIRONMENT = "peer-litserve"
 
@@ -17,7 +18,7 @@ def peers() -> list[Peer]:
             settings="batches of at most 64 requests without a wait, fast queue",
             wire=json_lists(lambda answer: answer["y"]),
             environment=ENVIRONMENT,
-            requirements=("litserve==0.2.19", ORT),
+            requirements=("litserve==0.2.19", ONNXRUNTIME),
             command=app(
                 "litserve_app",
                 ENVIRONMENT,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
-from tests.bench.peers.peer import APPS, ORT, ROOT, Command, Peer, Place, app_variables, other_port
+from tests.bench.peers.peer import Peer, Place
 from tests.bench.peers.wire import open_inference
-
-ENVIRONMENT = "peer-mlserver"
+from tests.support import mlserver
+from tests.support.foreign import Command
 
 
 def peers() -> list[Peer]:
@@ -23,9 +22,8 @@ def peers() -> list[Peer]:
             settings=f"parallel_workers {workers}, "
             + (f"adaptive batching of {batch}, 1 ms" if batch else "no batching"),
             wire=open_inference(),
-            environment=ENVIRONMENT,
-            # With newer ones of uvloop its workers find no event loop, and die.
-            requirements=("mlserver==1.7.1", "setuptools<81", "uvloop<0.22", ORT),
+            environment=mlserver.ENVIRONMENT,
+            requirements=mlserver.REQUIREMENTS,
             command=partial(_command, workers, batch),
             distribution="mlserver",
         )
@@ -37,29 +35,6 @@ def peers() -> list[Peer]:
 
 
 def _command(workers: int, batch: int, place: Place) -> Command:
-    (place.folder / "settings.json").write_text(
-        json.dumps(
-            {
-                "host": "127.0.0.1",
-                "grpc_port": place.port,
-                "http_port": int(other_port()),
-                "metrics_port": int(other_port()),
-                "parallel_workers": workers,
-                "debug": False,
-            }
-        )
+    return mlserver.command(
+        place.repository(), place.folder, place.port, workers=workers, batch_size=batch
     )
-    (place.folder / "model-settings.json").write_text(
-        json.dumps(
-            {
-                "name": "m",
-                "implementation": "mlserver_app.Runtime",
-                # No batching unless both are set: "Adaptive batching".
-                "max_batch_size": batch,
-                "max_batch_time": 0.001 if batch else 0,
-            }
-        )
-    )
-    program = ROOT / "build" / "environments" / ENVIRONMENT / "bin" / "mlserver"
-    variables = app_variables(place) | {"PYTHONPATH": str(APPS)}
-    return Command([program, "start", place.folder], variables)

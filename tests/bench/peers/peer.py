@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -16,12 +17,15 @@ import numpy as np
 
 from tests.bench.peers.processes import Tree
 from tests.bench.peers.wire import Wire
+from tests.support import foreign
 from tests.support.environments import environment
+from tests.support.foreign import Command
 from tests.support.server import free_port
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parents[3]
-ORT = "onnxruntime==1.32.0"
+# Where those files are that run in the peers' own environments, and what they share.
+PYTHONPATH = f"{APPS}{os.pathsep}{foreign.APPS}"
 START_TIMEOUT_S = 60.0
 LOG_TAIL = 3_000
 
@@ -38,13 +42,13 @@ class Place:
     folder: Path
     port: int
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """How a server is started."""
-
-    line: list[str | Path]
-    variables: dict[str, str]
+    def repository(self) -> Path:
+        """Return a repository with the model as version 1 of "m", made now unless it is there."""
+        repository = self.folder / "models"
+        version = repository / "m" / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.model, version / "model.onnx")
+        return repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def app_variables(place: Place, **variables: str) -> dict[str, str]:
         "MODEL_FILE": str(place.model),
         "PORT": str(place.port),
         "SCRATCH": str(place.folder),
-        "PYTHONPATH": f"{APPS}{os.pathsep}{ROOT / 'proto'}",
+        "PYTHONPATH": f"{PYTHONPATH}{os.pathsep}{ROOT / 'proto'}",
         **variables,
     }
 
@@ -116,7 +120,7 @@ def running(peer: Peer, place: Place, x: np.ndarray, y: np.ndarray) -> Iterator[
         process = subprocess.Popen(
             command.line,
             cwd=place.folder,
-            env=clean | command.variables,
+            env=clean | dict(command.variables),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench.peers.peer import ORT, Command, Peer, Place, app, other_port
+from tests.bench.peers.peer import Peer, Place, app, other_port
 from tests.bench.peers.wire import open_inference
+from tests.support.foreign import ONNXRUNTIME, Command
 
 ENVIRONMENT = "peer-ray"
 
@@ -19,7 +20,7 @@ def peers() -> list[Peer]:
             settings="HAProxy, throughput-optimized, @serve.batch of 64 without a wait",
             wire=open_inference(),
             environment=ENVIRONMENT,
-            requirements=("ray[serve-grpc]==2.60.0", ORT),
+            requirements=("ray[serve-grpc]==2.60.0", ONNXRUNTIME),
             command=partial(_command, replicas),
             # HAProxy begins anew when it has learnt of the replicas.
             settle_s=5.0,

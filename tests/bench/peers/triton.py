@@ -9,10 +9,10 @@ from functools import partial
 
 import onnx
 
-from isotherm.v1 import open_inference_pb2 as pb
-from tests.bench.peers.peer import Command, Peer, Place
+from tests.bench.peers.peer import Peer, Place
 from tests.bench.peers.wire import open_inference
 from tests.support import triton
+from tests.support.foreign import Command
 
 
 def peers() -> list[Peer]:
@@ -39,15 +39,7 @@ def _command(instances: int, place: Place) -> Command:
     repository = place.folder / "models"
     if not repository.exists():
         model = onnx.load(place.model)
-        config = pb.ModelConfig(name="m", max_batch_size=1024)
+        config = triton.configuration("m", model)
         config.dynamic_batching.SetInParent()
-        for tensors, add in (
-            (model.graph.input, config.input.add),
-            (model.graph.output, config.output.add),
-        ):
-            for tensor in tensors:
-                dims = [axis.dim_value for axis in tensor.type.tensor_type.shape.dim[1:]]
-                add(name=tensor.name, data_type=pb.TYPE_FP32, dims=dims)
         triton.publish(repository, config, model.SerializeToString(), instances=instances)
-    line, variables = triton.command(repository, place.folder, place.port)
-    return Command(line, variables)
+    return triton.command(repository, place.folder, place.port)

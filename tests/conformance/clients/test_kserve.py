@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import kserve
 from tests.support.environments import environment, run
 from tests.support.server import Server
 
@@ -47,7 +48,7 @@ asyncio.run(main(sys.argv[1]))
 @pytest.mark.slow
 def test_kserve_s_client_is_answered_raw_and_typed(server: Server) -> None:
     """Health, readiness, both forms of inference, and the code of an unknown model."""
-    python = environment("kserve", "kserve==0.21.0")
+    python = environment(kserve.ENVIRONMENT, *kserve.REQUIREMENTS)
 
     output = run(python, "-c", SCRIPT, server.address)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import mlserver
 from tests.support.environments import environment, run
 from tests.support.server import Server
 
@@ -49,7 +50,7 @@ print("all answered")
 @pytest.mark.slow
 def test_mlserver_s_stubs_are_answered_raw_and_typed(server: Server) -> None:
     """Health, metadata, both forms of inference, and the code of an unknown model."""
-    python = environment("mlserver", "mlserver==1.7.1", "setuptools<81")
+    python = environment(mlserver.ENVIRONMENT, *mlserver.REQUIREMENTS)
 
     output = run(python, "-c", SCRIPT, server.address)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import kserve
 from tests.support.environments import environment, run
 from tests.support.rest import Rest
 from tests.support.server import eventually, free_port, serving
@@ -240,7 +241,7 @@ def test_tritonclient_is_answered_in_every_form(rest: Rest, script: str) -> None
 
 def test_kserve_s_rest_client_is_answered_in_every_form(rest: Rest) -> None:
     """Health and inference, in JSON and as binary data, and the status of an unknown model."""
-    python = environment("kserve", "kserve==0.21.0")
+    python = environment(kserve.ENVIRONMENT, *kserve.REQUIREMENTS)
 
     output = run(python, "-c", KSERVE, f"http://127.0.0.1:{rest.port}")
 
