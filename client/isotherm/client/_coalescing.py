@@ -16,7 +16,7 @@ import numpy as np
 
 from isotherm.client._errors import IsothermError, for_another
 from isotherm.client._inputs import Fitted
-from isotherm.client._prediction import Prediction
+from isotherm.client._prediction import Prediction, Rows
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
@@ -207,12 +207,11 @@ class Batch:
         return Batch(self.group, self.members[:middle]), Batch(self.group, self.members[middle:])
 
     def _deliver_several(self, answer: Prediction, rows: int) -> bool:
-        arrays = list(answer.items())
-        if any(array.shape[:1] != (rows,) for _, array in arrays):
+        if any(shape[:1] != (rows,) for shape in (array.shape for array in answer.values())):
             return False
         start = 0
         for member in self.members:
             stop = start + member.rows
-            member.waiter.succeed(Prediction({name: array[start:stop] for name, array in arrays}))
+            member.waiter.succeed(Prediction({}, Rows(answer, start, stop)))
             start = stop
         return True

@@ -62,9 +62,11 @@ class Conversations(Questions):
         if served is None or not served.merged_rows:
             return None
         try:
-            if isinstance(x, Sized) and len(x) > MOST_SHARED_ROWS:
-                return None
-            fitted = _fitted(served, x)
+            fitted = None if served.plain is None else served.plain.fitted(x)
+            if fitted is None:
+                if isinstance(x, Sized) and len(x) > MOST_SHARED_ROWS:
+                    return None
+                fitted = _fitted(served, x)
         except (InvalidInputError, TypeError):
             # Perhaps another model has taken the name: alone it is asked about. And an array
             # without dimensions says that it has a length, and has none.

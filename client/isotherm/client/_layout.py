@@ -8,7 +8,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from isotherm.client._prediction import Place, Prediction
+from isotherm.client._prediction import Lying, Place, Prediction
 from isotherm.client._wire import bytes_head
 from isotherm.v1.open_inference_pb2 import ModelInferResponse
 from isotherm.v1.tensors import DTYPES, Array
@@ -46,7 +46,7 @@ class Layout:
         if len(self.places) == 1:
             (place,) = self.places.values()
             return place.array(data)
-        return Prediction({}, self.places, data)
+        return Prediction({}, Lying(self.places, data))
 
 
 def find(data: bytes, message: ModelInferResponse, outputs: Sequence[str]) -> Layout | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +42,7 @@ class Plain:
             return None
         return cls(spec.name, spec.datatype, spec.shape[1], contract)
 
-    def fitted(self, x: Any) -> tuple[Fitted] | None:
+    def fitted(self, x: Any) -> Sequence[Fitted] | None:
         """Return the input tensor where `x` is just that; None where it has to be looked at."""
         if (
             type(x) is np.ndarray

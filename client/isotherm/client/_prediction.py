@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,19 @@ class Place(NamedTuple):
         return np.ndarray(self.shape, self.dtype, data[self.start : self.stop])
 
 
+class Source(Protocol):
+    """Where the outputs of a prediction are made from, each when it is asked for."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The outputs, in order."""
+        ...
+
+    def array(self, name: str) -> Array:
+        """Return one of them; raise KeyError where there is none of that name."""
+        ...
+
+
 class Prediction(Mapping[str, Array]):
     """A model's outputs by name: `prediction["lower"]`, or `prediction.lower` for short.
 
@@ -31,34 +44,30 @@ class Prediction(Mapping[str, Array]):
     read-only views on the received message: copy one to write to it.
     """
 
-    __slots__ = ("_arrays", "_data", "_places")
+    __slots__ = ("_arrays", "_source")
 
-    def __init__(
-        self,
-        arrays: Mapping[str, Array],
-        places: Mapping[str, Place] | None = None,
-        data: bytes = b"",
-    ) -> None:
-        """Outputs with `places` in `data` are made into arrays when they are asked for."""
+    def __init__(self, arrays: Mapping[str, Array], source: Source | None = None) -> None:
+        """With a `source`, arrays are made when they are asked for."""
         self._arrays = dict(arrays)
-        self._places = places or {}
-        self._data = data
+        self._source = source
 
     def __getitem__(self, name: str) -> Array:
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = self._places[name].array(self._data)
+            if self._source is None:
+                raise KeyError(name)
+            array = self._arrays[name] = self._source.array(name)
         return array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places or self._arrays)
+        return iter(self._arrays if self._source is None else self._source.names)
 
     def __len__(self) -> int:
-        return len(self._places or self._arrays)
+        return len(self._arrays if self._source is None else self._source.names)
 
     def __getattr__(self, name: str) -> Array:
         # Copying asks a half-made object for its attributes; its own are not there yet.
-        names = [] if name.startswith("__") or name in self.__slots__ else list(self)
+        names = [] if name.startswith("__") or name in Prediction.__slots__ else list(self)
         if name not in names:
             msg = f"the prediction has no output '{name}', only {', '.join(names) or 'none'}"
             raise AttributeError(msg)
@@ -70,3 +79,42 @@ class Prediction(Mapping[str, Array]):
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}={array.shape}" for name, array in self.items())
         return f"<Prediction {shapes}>"
+
+
+class Lying:
+    """Outputs that lie in a message."""
+
+    __slots__ = ("_data", "_places")
+
+    def __init__(self, places: Mapping[str, Place], data: bytes) -> None:
+        self._places = places
+        self._data = data
+
+    @property
+    def names(self) -> Collection[str]:
+        """The outputs, in order."""
+        return self._places.keys()
+
+    def array(self, name: str) -> Array:
+        """Return one of them; raise KeyError where there is none of that name."""
+        return self._places[name].array(self._data)
+
+
+class Rows:
+    """Some rows of another prediction."""
+
+    __slots__ = ("_prediction", "_start", "_stop")
+
+    def __init__(self, prediction: Prediction, start: int, stop: int) -> None:
+        self._prediction = prediction
+        self._start = start
+        self._stop = stop
+
+    @property
+    def names(self) -> Collection[str]:
+        """The outputs, in order."""
+        return self._prediction
+
+    def array(self, name: str) -> Array:
+        """Return one of them; raise KeyError where there is none of that name."""
+        return self._prediction[name][self._start : self._stop]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -45,7 +45,7 @@ class Shortcut:
         self._plain = plain
         self._conversations = conversations
         self._calls = calls
-        self._heads = group.format.envelope.heads
+        self._heads: Mapping[tuple[str, str, tuple[int, ...]], bytes] = group.format.envelope.heads
 
     def infer(self, x: Any, timeout_s: float | None, go_on: GoOn) -> Array | Prediction | None:
         """Return the outputs for `x`; None, before anything is sent, where the way is not free."""

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any, cast
+from contextlib import nullcontext
+from typing import Any, Final, cast
 
 from isotherm.client._asyncio_calls import AsyncioCalls
 from isotherm.client._coalescing import Batch, Group, Member
@@ -16,9 +17,11 @@ from isotherm.client._inputs import Inputs
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
-from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.client._steps import Call, Conversation, Enter, Gate, Pause, Result, Step
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
+
+_NO_SPAN: Final = nullcontext()
 
 
 class Seat:
@@ -89,19 +92,19 @@ class Tasks:
         timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other tasks where they ask at the same time."""
-        deadline = self.conversations.begin(timeout_s)
-        if not traces():
-            return await self._predict(model, x, version, outputs, deadline)
-        with prediction(model, self.conversations.target):
-            return await self._predict(model, x, version, outputs, deadline)
-
-    async def _predict(
-        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
-    ) -> Array | Prediction:
         conversations = self.conversations
-        member = conversations.member(model, x, version, outputs, deadline)
-        if member is None:
-            return await self.run(conversations.predict(model, x, version, outputs, deadline))
+        deadline = conversations.begin(timeout_s)
+        with prediction(model, conversations.target) if traces() else _NO_SPAN:
+            member = conversations.member(model, x, version, outputs, deadline)
+            if member is None:
+                return await self.run(conversations.predict(model, x, version, outputs, deadline))
+            try:
+                return await self._join(member)
+            except asyncio.CancelledError:
+                self._left(member)
+                raise
+
+    def _join(self, member: Member) -> asyncio.Future[Array | Prediction]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Array | Prediction] = loop.create_future()
         member.waiter = Seat(future)
@@ -113,13 +116,9 @@ class Tasks:
             group.called = True
             self._groups.add(group)
             loop.call_soon(self._start, group)
-        if deadline.at_s < self._sweep_at_s:
-            self._sweep_by(deadline.at_s)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._left(member)
-            raise
+        if member.deadline.at_s < self._sweep_at_s:
+            self._sweep_by(member.deadline.at_s)
+        return future
 
     async def stream(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, cast
+from contextlib import nullcontext
+from typing import Any, Final, Generic, cast
 
 from isotherm.client._blocking_calls import Attempt, BlockingCalls
 from isotherm.client._coalescing import Batch, Group, Member
@@ -20,6 +21,8 @@ from isotherm.client._shortcut import Shortcut
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
+
+_NO_SPAN: Final = nullcontext()
 
 
 class Ticket:
@@ -126,9 +129,7 @@ class Threads:
                 if result is not None:
                     return result
         deadline = self.conversations.begin(timeout_s)
-        if not traces():
-            return self._predict(model, x, version, outputs, deadline)
-        with prediction(model, self.conversations.target):
+        with prediction(model, self.conversations.target) if traces() else _NO_SPAN:
             return self._predict(model, x, version, outputs, deadline)
 
     def _predict(
