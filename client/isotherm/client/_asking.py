@@ -13,7 +13,7 @@ from isotherm.client._errors import (
     RemoteError,
 )
 from isotherm.client._methods import Answer, Method, Request
-from isotherm.client._retry import Retries
+from isotherm.client._retry import Retries, Retry
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Deadline, Pause
 
@@ -24,7 +24,7 @@ class Asking:
     def __init__(self, settings: Settings) -> None:
         self.target = settings.target
         self.closed = False
-        self.retries = Retries(settings.retry)
+        self.retries = Retries(settings.retry or Retry(attempts=1))
         self.timeout_s = Deadline.after(settings.timeout_s).timeout_s
 
     def begin(self, timeout_s: float | None) -> Deadline:

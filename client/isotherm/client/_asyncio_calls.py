@@ -12,7 +12,7 @@ from isotherm.client._channel import options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
 from isotherm.client._errors import from_status, was_heard
-from isotherm.client._security import Bearer
+from isotherm.client._security import Bearer, credentials
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call
 from isotherm.client._trace import CallSpan, traces, with_trace
@@ -25,15 +25,15 @@ class AsyncioCalls:
         self._conversations = conversations
         self._bearer = Bearer(settings.token)
         secured = secure(settings.tls)
-        credentials = None if secured is None else secured.credentials()
+        known = credentials(secured)
         channel_options = options(settings.target, secured)
 
         # Channels belong to the running event loop; a client may be made before there is one.
         def opened() -> tuple[grpc.aio.Channel, Any]:
             channel = (
                 grpc.aio.insecure_channel(settings.target, channel_options)
-                if credentials is None
-                else grpc.aio.secure_channel(settings.target, credentials, channel_options)
+                if known is None
+                else grpc.aio.secure_channel(settings.target, known, channel_options)
             )
             return channel, stubs(channel)
 

@@ -11,7 +11,7 @@ from isotherm.client._channel import connect, options, secure, stubs
 from isotherm.client._connections import Connection, Connections
 from isotherm.client._conversation import Conversations
 from isotherm.client._errors import ClosedError, IsothermError, from_status, was_heard
-from isotherm.client._security import Bearer
+from isotherm.client._security import Bearer, credentials
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call
 from isotherm.client._trace import CallSpan, traces, with_trace
@@ -25,11 +25,11 @@ class BlockingCalls:
         self.bearer = Bearer(settings.token)
         secured = secure(settings.tls)
         # Now: a file that cannot be read is an error of the constructor.
-        credentials = None if secured is None else secured.credentials()
+        known = credentials(secured)
         channel_options = options(settings.target, secured)
 
         def opened() -> tuple[grpc.Channel, Any]:
-            channel = connect(settings.target, channel_options, credentials)
+            channel = connect(settings.target, channel_options, known)
             return channel, stubs(channel)
 
         self.connections: Connections[grpc.Channel] = Connections(settings.connections, opened)

@@ -10,7 +10,7 @@ import grpc
 
 from isotherm.client._errors import InvalidInputError
 from isotherm.client._methods import METHODS
-from isotherm.client._security import Tls
+from isotherm.client._security import Tls, tls_options
 
 _UNLIMITED: Final = -1
 # What people paste from a browser; gRPC would look it up as a host name.
@@ -60,7 +60,7 @@ def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
     """Return the options for a channel to `target`, blocking or asyncio."""
     balancing = [("grpc.service_config", _BALANCING)] if is_balanced(target) else []
     return [
-        *(tls.options() if tls is not None else ()),
+        *tls_options(tls),
         ("grpc.max_receive_message_length", _UNLIMITED),
         ("grpc.max_send_message_length", _UNLIMITED),
         # A restarted server is found within half a second; by default gRPC waits up to two minutes.

@@ -20,6 +20,9 @@ from isotherm.client._prediction import Prediction, Rows
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
+# More than one request of a group is on its way at the same time only where they take so long that
+# nothing is won by waiting: one more for each such time.
+_LANE_S: Final = 0.02
 # A request that is out for so many times the usual, and for so long at least, holds up nobody:
 # those who wait go ahead of it, on another connection. A silent server gets no more than a few.
 _TIMES_THE_USUAL: Final = 4
@@ -67,8 +70,12 @@ class Member:
 class Group:
     """Callers of one model who want the same outputs. A shell of threads takes the lock."""
 
-    def __init__(self, served: Any, key: tuple[str, str], outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, served: Any, key: tuple[str, str], outputs: tuple[str, ...], most_lanes: int
+    ) -> None:
+        """Up to `most_lanes` requests are on their way at the same time."""
         self.served = served
+        self._most_lanes = most_lanes
         self.format = served.format(key, outputs)
         self.key = key
         self.outputs = outputs
@@ -88,7 +95,7 @@ class Group:
 
     def take(self) -> Batch | None:
         """Return the next request to make; None while enough are on the way, or nobody waits."""
-        if self.running and not self._all_are_late():
+        if self.running and not self._has_room():
             return None
         limit = self.served.merged_rows
         members: list[Member] = []
@@ -121,11 +128,12 @@ class Group:
             member for member in reversed(batch.members) if member.waiter.waits()
         )
 
-    def _all_are_late(self) -> bool:
+    def _has_room(self) -> bool:
+        running = len(self.running)
+        if running < min(self._most_lanes, 1 + int(self._usual_s / _LANE_S)):
+            return True
         late_s = time.monotonic() - self.patience_s()
-        return len(self.running) < _MOST_RUNNING and all(
-            batch.begun_at_s < late_s for batch in self.running
-        )
+        return running < _MOST_RUNNING and all(batch.begun_at_s < late_s for batch in self.running)
 
 
 class Lone:

@@ -47,6 +47,7 @@ class Conversations(Questions):
         super().__init__(settings)
         self.hedges = None if settings.hedge is None else Hedges(settings.hedge)
         self._coalesce = settings.coalesce
+        self._most_lanes = settings.connections
         self._served: dict[Key, Served] = {}
         # When, and why, a model could not be described.
         self._failed: dict[Key, tuple[float, IsothermError]] = {}
@@ -74,11 +75,8 @@ class Conversations(Questions):
         rows = served.rows_to_share(fitted)
         if not rows:
             return None
-        wanted = _wanted(outputs)
-        group = served.groups.get(wanted)
-        if group is None:
-            group = served.groups.setdefault(wanted, Group(served, key, wanted))
-        return Member(group, x, fitted, rows, deadline)
+        group = self._group(served, key, _wanted(outputs))
+        return None if group is None else Member(group, x, fitted, rows, deadline)
 
     def predict(
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
@@ -110,6 +108,13 @@ class Conversations(Questions):
                     yield from self._for_one(member)
         except IsothermError as error:
             yield from self._part(batch, error)
+
+    def _group(self, served: Served, key: Key, wanted: tuple[str, ...]) -> Group | None:
+        group = served.groups.get(wanted)
+        if group is None and not served.lacks(wanted):
+            made = Group(served, key, wanted, self._most_lanes)
+            group = served.groups.setdefault(wanted, made)
+        return group
 
     def is_current(self, group: Group) -> bool:
         """Tell whether a group's model is still the one that is remembered by its name."""
@@ -205,6 +210,11 @@ class Conversations(Questions):
     def _infer(
         self, served: Served, key: Key, x: Inputs, wanted: tuple[str, ...], deadline: Deadline
     ) -> Conversation[Array | Prediction]:
+        lacking = served.lacks(wanted)
+        if lacking:
+            names = ", ".join(spec.name for spec in served.outputs)
+            msg = f"model '{key[0]}' has no output '{lacking[0]}', only {names}"
+            raise InvalidInputError(msg, model=key[0])
         fitted = _fitted(served, x)
         if served.contract is not None and fitted:
             check_finite(served.contract, fitted[0][2], model=key[0])

@@ -87,7 +87,9 @@ class Questions(Asking):
         """Ask until the answer is yes, or the time is up."""
         reason = "it says that it is not"
         cause: IsothermError | None = None
+        attempts = 0
         while True:
+            attempts += 1
             try:
                 if (yield from self.health(model, version, deadline)):
                     return
@@ -98,6 +100,7 @@ class Questions(Asking):
                 msg = f"{what} was not ready within {deadline.timeout_s:g} s: {reason}"
                 late = deadline.passed(model or "", self.target)
                 late.args = (msg,)
+                late.attempts = attempts
                 raise late from cause
             yield Pause(_READY_PAUSE_S)
 

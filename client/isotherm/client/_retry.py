@@ -65,14 +65,6 @@ class Retry:
             msg = f"budget is {self.budget}, expected 1 to 1000"
             raise ValueError(msg)
 
-    def backoff_s(self, attempts: int) -> float:
-        """Return the pause after so many attempts that failed, without jitter."""
-        # Not a power first: ten attempts at a large multiplier overflow.
-        pause_s = self.initial_backoff_s
-        for _ in range(attempts - 1):
-            pause_s = min(pause_s * self.multiplier, self.max_backoff_s)
-        return pause_s
-
 
 class Retries:
     """What one client may still repeat; safe to share between threads."""
@@ -110,7 +102,16 @@ class Retries:
             return error.retry_after_s * random.uniform(1, 1 + _JITTER)
         if isinstance(error, OverloadedError):
             return None
-        pause_s = self._policy.backoff_s(attempts)
+        pause_s = _backoff_s(self._policy, attempts)
         if isinstance(error, UnavailableError) and error.unreached:
             pause_s = min(pause_s, _UNREACHED_PAUSE_S)
         return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+def _backoff_s(policy: Retry, attempts: int) -> float:
+    """Return the pause after so many attempts that failed, without jitter."""
+    # Not a power first: ten attempts at a large multiplier overflow.
+    pause_s = policy.initial_backoff_s
+    for _ in range(attempts - 1):
+        pause_s = min(pause_s * policy.multiplier, policy.max_backoff_s)
+    return pause_s

@@ -38,13 +38,19 @@ class Tls:
             msg = f"tls has {given} and no {missing}: a client's certificate takes both"
             raise InvalidInputError(msg)
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files; raise InvalidInputError with the name of one that cannot be read."""
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
 
-    def options(self) -> list[tuple[str, int | str]]:
-        """Return the channel options that belong to the credentials."""
-        return [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []
+def credentials(tls: Tls | None) -> grpc.ChannelCredentials | None:
+    """Read the files; raise InvalidInputError with the name of one that cannot be read."""
+    if tls is None:
+        return None
+    return grpc.ssl_channel_credentials(_read(tls.ca), _read(tls.key), _read(tls.cert))
+
+
+def tls_options(tls: Tls | None) -> list[tuple[str, int | str]]:
+    """Return the channel options that belong to the credentials."""
+    if tls is None or not tls.server_name:
+        return []
+    return [("grpc.ssl_target_name_override", tls.server_name)]
 
 
 class Bearer:

@@ -56,6 +56,11 @@ class Served:
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
     formats: dict[tuple[str, ...], Format] = field(default_factory=dict)
 
+    def lacks(self, outputs: Sequence[str]) -> list[str]:
+        """Return those of `outputs` that it does not have, as far as it describes them."""
+        names = {spec.name for spec in self.outputs}
+        return [name for name in outputs if names and name not in names]
+
     def rows_to_share(self, fitted: Sequence[Fitted]) -> int:
         """Return how many rows a request has that may travel with others; 0 where it should not."""
         rows: int = fitted[0][2].shape[0]

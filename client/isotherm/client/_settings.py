@@ -18,7 +18,7 @@ class Settings:
     tls: bool | Tls
     token: Token | None
     timeout_s: float
-    retry: Retry
+    retry: Retry | None
     connections: int
     coalesce: bool
     hedge: Hedge | None

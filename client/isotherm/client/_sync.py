@@ -49,7 +49,7 @@ class Client:
         token: What every call brings as its bearer token: the token itself, or the file it lies in,
             which is read again when it changes. Without TLS it travels unencrypted.
         timeout: Seconds that a call may take unless it says otherwise.
-        retry: What is tried again, and how often.
+        retry: What is tried again, and how often; None for nothing.
         connections: How many connections calls are spread over, 1 to 64; they are opened as calls
             need them. A connection stays with one worker of a server.
         coalesce: Whether small requests for one model travel together where callers ask at the
@@ -68,7 +68,7 @@ class Client:
         tls: bool | Tls = False,
         token: Token | None = None,
         timeout: float = 5.0,
-        retry: Retry = _DEFAULT_RETRY,
+        retry: Retry | None = _DEFAULT_RETRY,
         connections: int = 4,
         coalesce: bool = True,
         hedge: Hedge | None = None,

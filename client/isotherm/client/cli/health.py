@@ -10,7 +10,7 @@ import typer
 
 from isotherm.client._channel import check_target, connect, secure
 from isotherm.client._errors import IsothermError, from_status
-from isotherm.client._security import Bearer, Tls
+from isotherm.client._security import Bearer, Tls, credentials
 from isotherm.client._wire import bytes_head
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
 from isotherm.client.cli.options import (
@@ -67,9 +67,7 @@ def check(
 ) -> str:
     """Return the server's health status for `service`; the empty name is the whole server."""
     metadata = Bearer(token).metadata()
-    secured = secure(tls)
-    credentials = None if secured is None else secured.credentials()
-    with connect(check_target(address), [], credentials) as channel:
+    with connect(check_target(address), [], credentials(secure(tls))) as channel:
         call = channel.unary_unary(_PATH, _request, _status)
         try:
             return call(service, timeout=timeout_s, metadata=metadata)

@@ -20,7 +20,7 @@ import grpc.aio
 
 from isotherm.client._channel import options, secure
 from isotherm.client._methods import MODEL_INFER
-from isotherm.client._security import Bearer
+from isotherm.client._security import Bearer, credentials
 from isotherm.client.cli.bench.arrivals import Share
 from isotherm.client.cli.bench.load import SETUP_S, Target
 from isotherm.client.cli.bench.step import Order, Step, Stub
@@ -116,12 +116,11 @@ class _Generator:
 def _channels(target: Target) -> list[grpc.aio.Channel]:
     secured = secure(target.tls)
     settings = options(target.address, secured)
-    if secured is None:
+    known = credentials(secured)
+    if known is None:
         return [
             grpc.aio.insecure_channel(target.address, settings) for _ in range(target.connections)
         ]
-    credentials = secured.credentials()
     return [
-        grpc.aio.secure_channel(target.address, credentials, settings)
-        for _ in range(target.connections)
+        grpc.aio.secure_channel(target.address, known, settings) for _ in range(target.connections)
     ]
