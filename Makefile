@@ -6,7 +6,7 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
+.PHONY: bench-client bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -76,6 +76,10 @@ bench-transports: $(VENV)/.installed
 # in an environment of its own under build/; writes docs/performance.md. Needs h2load.
 bench-peers: $(VENV)/.installed
 	$(BIN)/python -m tests.bench.peers --json build/peers.json --write
+
+# The client beside tritonclient and h2load on one server; writes docs/performance.md. Needs h2load.
+bench-client: $(VENV)/.installed
+	$(BIN)/python tests/bench/client.py --write
 
 # Three times the capacity, and a fast model beside a slow one; writes docs/performance.md.
 bench-overload: $(VENV)/.installed
