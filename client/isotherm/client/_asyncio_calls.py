@@ -80,8 +80,7 @@ class AsyncioCalls:
             # grpc.aio tells of a closed channel as if the caller's own task had been cancelled.
             raise conversations.cut_off(call.model) from exc
         finally:
-            unused = self._connections.give_back(connection, heard=heard)
-            if unused is not None:
+            for unused in self._connections.give_back(connection, heard=heard):
                 closing = asyncio.ensure_future(unused.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)

@@ -76,8 +76,7 @@ class BlockingCalls:
 
     def give_back(self, connection: Connection[grpc.Channel], *, heard: bool) -> None:
         """End a call; close its channel if it was the last one there."""
-        unused = self.connections.give_back(connection, heard=heard)
-        if unused is not None:
+        for unused in self.connections.give_back(connection, heard=heard):
             unused.close()
 
     def span(self, call: Call) -> CallSpan | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from isotherm.client._errors import InvalidInputError
@@ -20,13 +20,13 @@ _SILENCE_S: Final = 0.5
 class Connection(Generic[Channel]):
     """One channel with its stubs, and how many calls are on it."""
 
-    __slots__ = ("busy", "channel", "retired", "silent_since_s", "stubs")
+    __slots__ = ("busy", "channel", "heard_at_s", "silent_since_s", "stubs")
 
     def __init__(self, channel: Channel, stubs: Mapping[str, Any]) -> None:
         self.channel = channel
         self.stubs = stubs
         self.busy = 0
-        self.retired = False
+        self.heard_at_s = time.monotonic()
         # Since when there have been calls and nothing has been heard.
         self.silent_since_s: float | None = None
 
@@ -45,6 +45,8 @@ class Connections(Generic[Channel]):
         self._connect = connect
         self._lock = threading.Lock()
         self._open: list[Connection[Channel]] = []
+        # Given up, with calls that have not ended yet.
+        self._retired: set[Connection[Channel]] = set()
 
     def take(self, other_than: Connection[Channel] | None = None) -> Connection[Channel]:
         """Return the connection for the next call, which `give_back` ends."""
@@ -64,25 +66,38 @@ class Connections(Generic[Channel]):
                 best.silent_since_s = time.monotonic()
             return best
 
-    def give_back(self, connection: Connection[Channel], *, heard: bool) -> Channel | None:
-        """End a call; return a channel that nobody needs any more.
+    def give_back(self, connection: Connection[Channel], *, heard: bool) -> Sequence[Channel]:
+        """End a call; return the channels that nobody needs any more.
 
         `heard` says that something came, an answer or a refusal. Where a call is given up and
         nothing at all has come for a while, the connection may be dead without either end having
-        been told: the next call gets another.
+        been told: the next call gets another. So may those be that have been silent for as long.
         """
         with self._lock:
             connection.busy -= 1
             now_s = time.monotonic()
-            since_s = connection.silent_since_s
             if heard:
+                connection.heard_at_s = now_s
                 connection.silent_since_s = now_s if connection.busy else None
-            elif not connection.retired and since_s is not None and now_s - since_s > _SILENCE_S:
-                connection.retired = True
-                self._open.remove(connection)
-            return connection.channel if connection.retired and not connection.busy else None
+            elif (
+                connection in self._open
+                and connection.silent_since_s is not None
+                and now_s - connection.silent_since_s > _SILENCE_S
+            ):
+                self._retire(connection.silent_since_s)
+            if not self._retired:
+                return ()
+            unused = [each for each in self._retired if not each.busy]
+            self._retired.difference_update(unused)
+            return [each.channel for each in unused]
 
     def channels(self) -> list[Channel]:
         """Return the channels that are open, to be closed."""
         with self._lock:
-            return [connection.channel for connection in self._open]
+            return [connection.channel for connection in (*self._open, *self._retired)]
+
+    def _retire(self, since_s: float) -> None:
+        """Give up the connections that nothing has come from since then."""
+        silent = [each for each in self._open if each.heard_at_s <= since_s]
+        self._retired.update(silent)
+        self._open = [each for each in self._open if each.heard_at_s > since_s]

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias, cast
 from isotherm.client._answer import Answer
 from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._errors import (
+    CallCancelledError,
+    DeadlineExceededError,
     InvalidInputError,
     IsothermError,
     NoContractError,
@@ -56,27 +58,32 @@ class Conversations(Questions):
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
     ) -> Member | None:
         """Return the caller as one of a group; None where it has to ask alone."""
-        if not self._coalesce:
-            return None
         key = (model, "" if version is None else str(version))
         served = self._served.get(key)
-        if served is None or not served.merged_rows:
+        if served is None or not served.merged_rows or not self._coalesce:
             return None
-        try:
-            fitted = None if served.plain is None else served.plain.fitted(x)
-            if fitted is None:
-                if isinstance(x, Sized) and len(x) > MOST_SHARED_ROWS:
-                    return None
-                fitted = _fitted(served, x)
-        except (InvalidInputError, TypeError):
-            # Perhaps another model has taken the name: alone it is asked about. And an array
-            # without dimensions says that it has a length, and has none.
-            return None
-        rows = served.rows_to_share(fitted)
-        if not rows:
+        fitted = _fitted_if_small(served, x)
+        rows = 0 if fitted is None else served.rows_to_share(fitted)
+        if fitted is None or not rows:
             return None
         group = self._group(served, key, _wanted(outputs))
         return None if group is None else Member(group, x, fitted, rows, deadline)
+
+    def part_of_stream(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Member | None:
+        """Return a batch as one of several that may share a request; None where it has to alone."""
+        key = (model, version_text(version))
+        served = self._served.get(key)
+        if served is None or not served.merged_rows or not self._coalesce:
+            return None
+        try:
+            fitted = _fitted(served, x)
+        except InvalidInputError:
+            return None
+        rows = {array.shape[0] for _, _, array in fitted}
+        group = self._group(served, key, _wanted(outputs)) if len(rows) == 1 else None
+        return None if group is None else Member(group, x, fitted, rows.pop(), deadline)
 
     def predict(
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
@@ -270,7 +277,9 @@ class Conversations(Questions):
                 metadata = yield from self.model_metadata(*key, deadline)
                 config = yield from self._config_if_any(key, deadline)
             except IsothermError as error:
-                self._failed[key] = time.monotonic(), for_another(error)
+                # That its time was up is this caller's own affair.
+                if not isinstance(error, CallCancelledError | DeadlineExceededError):
+                    self._failed[key] = time.monotonic(), for_another(error)
                 raise
             self._failed.pop(key, None)
             served = describe(key, metadata, config)
@@ -306,6 +315,20 @@ def _fitted(served: Served, x: Inputs) -> Sequence[Fitted]:
     if served.contract is not None and _is_table(served, x):
         x = arrange(served.contract, x, model=served.signature.model)
     return fit(served.signature, x)
+
+
+def _fitted_if_small(served: Served, x: Inputs) -> Sequence[Fitted] | None:
+    fitted = None if served.plain is None else served.plain.fitted(x)
+    if fitted is not None:
+        return fitted
+    try:
+        if isinstance(x, Sized) and len(x) > MOST_SHARED_ROWS:
+            return None
+        return _fitted(served, x)
+    except (InvalidInputError, TypeError):
+        # Perhaps another model has taken the name: alone it is asked about. And an array without
+        # dimensions says that it has a length, and has none.
+        return None
 
 
 def _is_table(served: Served, x: Any) -> bool:

@@ -78,9 +78,12 @@ class ClosedError(IsothermError):
 
 
 class RemoteError(IsothermError):
-    """The call ended with a gRPC status; classes below say more where the status does."""
+    """The call ended with a gRPC status; classes below say more where the status does.
 
-    # The server asked not to be asked again.
+    Attributes:
+        final: Whether the server asked not to be asked again.
+    """
+
     final: bool = False
 
 
@@ -98,12 +101,6 @@ class UnsupportedError(RemoteError):
 
 class DeadlineExceededError(RemoteError, TimeoutError):
     """No answer came within the timeout."""
-
-    @classmethod
-    def local(cls, message: str, *, model: str, target: str) -> DeadlineExceededError:
-        """Return the error of a deadline that passed here, while no call was being made."""
-        code = grpc.StatusCode.DEADLINE_EXCEEDED
-        return cls(message, model=model, target=target, code=code)
 
 
 class CallCancelledError(RemoteError):
@@ -130,9 +127,12 @@ class OverloadedError(TransientError):
 
 
 class UnavailableError(TransientError):
-    """Nobody answers at the address, or the server is starting or stopping."""
+    """Nobody answers at the address, or the server is starting or stopping.
 
-    # No connection could be made, so nobody has seen the call.
+    Attributes:
+        unreached: Whether no connection could be made, so that nobody has seen the call.
+    """
+
     unreached: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -55,6 +56,14 @@ class Served:
     plain: Plain | None
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
     formats: dict[tuple[str, ...], Format] = field(default_factory=dict)
+
+    @property
+    def streamed_rows(self) -> int:
+        """How many rows of several batches of a stream may go into one request.
+
+        Our own server, which sends contracts, runs a long request in parts; others refuse it.
+        """
+        return sys.maxsize if self.contract is not None else self.merged_rows
 
     def lacks(self, outputs: Sequence[str]) -> list[str]:
         """Return those of `outputs` that it does not have, as far as it describes them."""

@@ -122,7 +122,6 @@ class Shortcut:
             calls.check_still_open(exc)
             raise
         finally:
-            unused = connections.give_back(connection, heard=heard)
-            if unused is not None:
+            for unused in connections.give_back(connection, heard=heard):
                 unused.close()
         return data

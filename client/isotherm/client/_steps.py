@@ -8,6 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+import grpc
+
 from isotherm.client._errors import DeadlineExceededError, InvalidInputError
 from isotherm.client._methods import Method
 
@@ -39,7 +41,8 @@ class Deadline:
     def passed(self, model: str, target: str) -> DeadlineExceededError:
         """Return the error of a caller whom no answer reached in time."""
         msg = f"no answer within {self.timeout_s:g} s (DEADLINE_EXCEEDED from {target})"
-        return DeadlineExceededError.local(msg, model=model, target=target)
+        code = grpc.StatusCode.DEADLINE_EXCEEDED
+        return DeadlineExceededError(msg, model=model, target=target, code=code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from isotherm.client._questions import Version
 from isotherm.client._retry import Retry
 from isotherm.client._security import Tls, Token
 from isotherm.client._settings import Settings
-from isotherm.client._stream import check_in_flight
 from isotherm.client._threads import Threads
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
@@ -161,13 +160,14 @@ class Client:
         version: Version = None,
         outputs: Outputs = None,
         timeout: float | None = None,
-        in_flight: int = 8,
+        in_flight: int = 16,
     ) -> Iterator[Array | Prediction]:
         """Run the model on one batch after the other, and yield their outputs in that order.
 
         No more than `in_flight` batches are read ahead of the answers, so memory does not grow
-        with their number. An error ends the stream when its batch's turn has come: everything
-        before it has been yielded.
+        with their number. Small batches that follow each other travel in one request, unless the
+        client was made with `coalesce=False`. An error ends the stream when its batch's turn has
+        come: everything before it has been yielded.
 
         Args:
             model: The model's name.
@@ -175,9 +175,8 @@ class Client:
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that each batch may take.
-            in_flight: How many batches are on their way at the same time, 1 or more.
+            in_flight: How many batches are read ahead, 1 or more.
         """
-        check_in_flight(in_flight)
         return self._threads.stream(model, batches, version, outputs, timeout, in_flight)
 
     def feedback(

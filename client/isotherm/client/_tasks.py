@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from isotherm.client._asyncio_calls import AsyncioCalls
 from isotherm.client._coalescing import Batch, Group, Member
@@ -18,6 +18,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Enter, Gate, Pause, Result, Step
+from isotherm.client._stream import Packing, Parcel, Slot
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
@@ -120,7 +121,7 @@ class Tasks:
             self._sweep_by(member.deadline.at_s)
         return future
 
-    async def stream(
+    def stream(
         self,
         model: str,
         batches: Iterable[Inputs] | AsyncIterable[Inputs],
@@ -130,20 +131,38 @@ class Tasks:
         in_flight: int,
     ) -> AsyncIterator[Array | Prediction]:
         """Infer for one batch after the other, with several requests on their way."""
-        waiting: deque[asyncio.Task[Array | Prediction]] = deque()
+        packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
+        return self._flow(packing, batches, in_flight)
+
+    async def _flow(
+        self,
+        packing: Packing,
+        batches: Iterable[Inputs] | AsyncIterable[Inputs],
+        in_flight: int,
+    ) -> AsyncIterator[Array | Prediction]:
+        waiting: deque[_Journey] = deque()
+        ahead = 0
         try:
             async for x in _each(batches):
-                deadline = self.conversations.begin(timeout_s)
-                conversation = self.conversations.predict(model, x, version, outputs, deadline)
-                waiting.append(asyncio.create_task(self.run(conversation)))
-                if len(waiting) >= in_flight:
-                    yield await waiting.popleft()
+                waiting.extend(map(self._begin, packing.add(x)))
+                ahead += 1
+                if ahead >= in_flight:
+                    waiting.extend(map(self._begin, packing.rest()))
+                    for slot in await waiting.popleft().end():
+                        ahead -= 1
+                        yield slot.outcome()
+            waiting.extend(map(self._begin, packing.rest()))
             while waiting:
-                yield await waiting.popleft()
+                for slot in await waiting.popleft().end():
+                    yield slot.outcome()
         finally:
-            for task in waiting:
+            tasks = [journey.task for journey in waiting]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, parcel: Parcel) -> _Journey:
+        return _Journey(parcel, asyncio.create_task(self.run(parcel.conversation)))
 
     async def _take(self, step: Step) -> Any:
         if isinstance(step, Call):
@@ -229,6 +248,22 @@ class Tasks:
                 self._groups.discard(group)
         if next_at_s < self._sweep_at_s:
             self._sweep_by(next_at_s)
+
+
+class _Journey(NamedTuple):
+    """A parcel that is on its way."""
+
+    parcel: Parcel
+    task: asyncio.Task[None]
+
+    async def end(self) -> Sequence[Slot]:
+        """Wait for its answer, and return what has been filled."""
+        try:
+            await self.task
+        finally:
+            # Cancelled with whoever waits here.
+            self.task.cancel()
+        return self.parcel.slots
 
 
 async def _each(batches: Iterable[Inputs] | AsyncIterable[Inputs]) -> AsyncIterator[Inputs]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Final, Generic, cast
+from typing import Any, Final, NamedTuple, cast
 
 from isotherm.client._blocking_calls import Attempt, BlockingCalls
 from isotherm.client._coalescing import Batch, Group, Member
@@ -19,6 +19,7 @@ from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._shortcut import Shortcut
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
+from isotherm.client._stream import Packing, Parcel, Slot
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
@@ -187,17 +188,27 @@ class Threads:
         in_flight: int,
     ) -> Iterator[Array | Prediction]:
         """Infer for one batch after the other, with several requests on their way."""
-        waiting: deque[_Journey[Array | Prediction]] = deque()
+        packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
+        return self._flow(packing, batches, in_flight)
+
+    def _flow(
+        self, packing: Packing, batches: Iterable[Inputs], in_flight: int
+    ) -> Iterator[Array | Prediction]:
+        waiting: deque[_Journey] = deque()
+        ahead = 0
         try:
             for x in batches:
-                deadline = self.conversations.begin(timeout_s)
-                waiting.append(
-                    self._begin(self.conversations.predict(model, x, version, outputs, deadline))
-                )
-                if len(waiting) >= in_flight:
-                    yield self._end(waiting.popleft())
+                waiting.extend(map(self._begin, packing.add(x)))
+                ahead += 1
+                if ahead >= in_flight:
+                    waiting.extend(map(self._begin, packing.rest()))
+                    for slot in self._end(waiting.popleft()):
+                        ahead -= 1
+                        yield slot.outcome()
+            waiting.extend(map(self._begin, packing.rest()))
             while waiting:
-                yield self._end(waiting.popleft())
+                for slot in self._end(waiting.popleft()):
+                    yield slot.outcome()
         finally:
             for journey in waiting:
                 journey.give_up()
@@ -228,9 +239,9 @@ class Threads:
             raise step.deadline.passed(step.key[0], self.conversations.target)
         return gate
 
-    def _begin(self, conversation: Conversation[Result]) -> _Journey[Result]:
+    def _begin(self, parcel: Parcel) -> _Journey:
         """Take the steps up to the inference, and have that made without waiting for it."""
-        journey = _Journey(conversation)
+        conversation = parcel.conversation
         try:
             step = next(conversation)
             while not (isinstance(step, Call) and step.method is MODEL_INFER):
@@ -240,26 +251,25 @@ class Threads:
                     step = conversation.throw(error)
                 else:
                     step = conversation.send(given)
-            journey.attempt = self._calls.begin(step)
-        except IsothermError as error:
-            # Its turn to be told comes after those before it.
-            journey.error = error
-        return journey
+            return _Journey(parcel, self._calls.begin(step))
+        except StopIteration:
+            return _Journey(parcel, None)
 
-    def _end(self, journey: _Journey[Result]) -> Result:
-        """Wait for the answer of a journey, and go on from there."""
-        if journey.attempt is None:
-            raise cast("IsothermError", journey.error)
-        try:
+    def _end(self, journey: _Journey) -> Sequence[Slot]:
+        """Wait for the answer of a journey, go on from there, and return what has been filled."""
+        parcel, attempt = journey
+        if attempt is not None:
             try:
-                given = journey.attempt.outcome()
-            except IsothermError as error:
-                step = journey.conversation.throw(error)
-            else:
-                step = journey.conversation.send(given)
-        except StopIteration as end:
-            return cast("Result", end.value)
-        return self._go_on(journey.conversation, step)
+                try:
+                    given = attempt.outcome()
+                except IsothermError as error:
+                    step = parcel.conversation.throw(error)
+                else:
+                    step = parcel.conversation.send(given)
+                self._go_on(parcel.conversation, step)
+            except StopIteration:
+                pass
+        return parcel.slots
 
     def _wait(self, member: Member) -> Batch | None:
         """Wait for rows; return the request that this thread is to make, if it is chosen."""
@@ -311,16 +321,14 @@ class Threads:
             batch.leader.waiter.appoint(batch)
 
 
-class _Journey(Generic[Result]):
-    """A conversation whose inference is on its way, or that ended before."""
+class _Journey(NamedTuple):
+    """A parcel whose inference is on its way, or that needs none."""
 
-    def __init__(self, conversation: Conversation[Result]) -> None:
-        self.conversation = conversation
-        self.attempt: Attempt | None = None
-        self.error: IsothermError | None = None
+    parcel: Parcel
+    attempt: Attempt | None
 
     def give_up(self) -> None:
         """Let the server know that nobody waits any more."""
         if self.attempt is not None:
             self.attempt.cancel()
-        self.conversation.close()
+        self.parcel.conversation.close()
