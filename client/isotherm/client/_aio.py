@@ -176,7 +176,7 @@ class AsyncClient:
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that each batch may take.
-            in_flight: How many batches are read ahead, 1 or more.
+            in_flight: How many batches are read ahead, 1 or more; fewer where they are long.
         """
         return self._tasks.stream(model, batches, version, outputs, timeout, in_flight)
 

@@ -6,7 +6,7 @@ for some thousand rows. So small batches that follow each other go together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Final
 
 from isotherm.client._coalescing import Batch, Member
@@ -23,14 +23,18 @@ _REQUESTS: Final = 4
 # Of one request: what it costs is nothing beside what it holds by then.
 _MOST_ROWS: Final = 8192
 _MOST_BYTES: Final = 1 << 20
+# Of all that are on their way: half of what our server lets wait unless told otherwise, so that
+# a stream does not have itself refused.
+_MOST_ROWS_AHEAD: Final = 32_768
 
 
 class Slot:
     """Where the outputs of one batch are kept until their turn comes."""
 
-    __slots__ = ("_error", "_over", "_result")
+    __slots__ = ("_error", "_over", "_result", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
         self._over = False
         self._result: Any = None
         self._error: IsothermError | None = None
@@ -87,6 +91,9 @@ class Packing:
         self._request = model, version, outputs
         self._timeout_s = timeout_s
         self._most_batches = -(-in_flight // _REQUESTS)
+        self._most_ahead = in_flight
+        self._ahead = 0
+        self._rows_ahead = 0
         self._gathered: list[Member] = []
         self._rows = 0
         self._bytes = 0
@@ -99,19 +106,31 @@ class Packing:
         member = conversations.part_of_stream(model, x, version, outputs, deadline)
         if member is None:
             yield from self.rest()
-            slot = Slot()
+            slot = Slot(len(x) if isinstance(x, Sized) else 0)
+            self._count(slot.rows)
             conversation = conversations.predict(model, x, version, outputs, deadline)
             yield Parcel(_into(slot, conversation), (slot,))
             return
         size = sum(array.nbytes for _, _, array in member.fitted)
         if self._gathered and not self._fits(member, size):
             yield from self.rest()
-        member.waiter = Slot()
+        member.waiter = Slot(member.rows)
+        self._count(member.rows)
         self._gathered.append(member)
         self._rows += member.rows
         self._bytes += size
         if len(self._gathered) >= self._most_batches:
             yield from self.rest()
+
+    def is_full(self) -> bool:
+        """Tell whether no more batches are to be read before one has been answered."""
+        return self._ahead >= self._most_ahead or self._rows_ahead >= _MOST_ROWS_AHEAD
+
+    def take_out(self, slot: Slot) -> Array | Prediction:
+        """Return the outputs of a batch that has been answered, or raise its error."""
+        self._ahead -= 1
+        self._rows_ahead -= slot.rows
+        return slot.outcome()
 
     def rest(self) -> Iterator[Parcel]:
         """Yield what has been taken and is not on its way yet."""
@@ -121,6 +140,10 @@ class Packing:
             batch = Batch(members[0].group, members)
             slots = tuple(member.waiter for member in members)
             yield Parcel(self._conversations.together(batch), slots)
+
+    def _count(self, rows: int) -> None:
+        self._ahead += 1
+        self._rows_ahead += rows
 
     def _fits(self, member: Member, size: int) -> bool:
         group = self._gathered[0].group

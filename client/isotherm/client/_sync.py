@@ -175,7 +175,7 @@ class Client:
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that each batch may take.
-            in_flight: How many batches are read ahead, 1 or more.
+            in_flight: How many batches are read ahead, 1 or more; fewer where they are long.
         """
         return self._threads.stream(model, batches, version, outputs, timeout, in_flight)
 

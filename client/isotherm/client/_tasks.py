@@ -132,29 +132,25 @@ class Tasks:
     ) -> AsyncIterator[Array | Prediction]:
         """Infer for one batch after the other, with several requests on their way."""
         packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
-        return self._flow(packing, batches, in_flight)
+        return self._flow(packing, batches)
 
     async def _flow(
         self,
         packing: Packing,
         batches: Iterable[Inputs] | AsyncIterable[Inputs],
-        in_flight: int,
     ) -> AsyncIterator[Array | Prediction]:
         waiting: deque[_Journey] = deque()
-        ahead = 0
         try:
             async for x in _each(batches):
                 waiting.extend(map(self._begin, packing.add(x)))
-                ahead += 1
-                if ahead >= in_flight:
+                if packing.is_full():
                     waiting.extend(map(self._begin, packing.rest()))
                     for slot in await waiting.popleft().end():
-                        ahead -= 1
-                        yield slot.outcome()
+                        yield packing.take_out(slot)
             waiting.extend(map(self._begin, packing.rest()))
             while waiting:
                 for slot in await waiting.popleft().end():
-                    yield slot.outcome()
+                    yield packing.take_out(slot)
         finally:
             tasks = [journey.task for journey in waiting]
             for task in tasks:

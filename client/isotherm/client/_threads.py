@@ -189,26 +189,21 @@ class Threads:
     ) -> Iterator[Array | Prediction]:
         """Infer for one batch after the other, with several requests on their way."""
         packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
-        return self._flow(packing, batches, in_flight)
+        return self._flow(packing, batches)
 
-    def _flow(
-        self, packing: Packing, batches: Iterable[Inputs], in_flight: int
-    ) -> Iterator[Array | Prediction]:
+    def _flow(self, packing: Packing, batches: Iterable[Inputs]) -> Iterator[Array | Prediction]:
         waiting: deque[_Journey] = deque()
-        ahead = 0
         try:
             for x in batches:
                 waiting.extend(map(self._begin, packing.add(x)))
-                ahead += 1
-                if ahead >= in_flight:
+                if packing.is_full():
                     waiting.extend(map(self._begin, packing.rest()))
                     for slot in self._end(waiting.popleft()):
-                        ahead -= 1
-                        yield slot.outcome()
+                        yield packing.take_out(slot)
             waiting.extend(map(self._begin, packing.rest()))
             while waiting:
                 for slot in self._end(waiting.popleft()):
-                    yield slot.outcome()
+                    yield packing.take_out(slot)
         finally:
             for journey in waiting:
                 journey.give_up()
