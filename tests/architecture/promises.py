@@ -33,7 +33,15 @@ PROMISED: Final = Path(__file__).parent / "promised"
 PUBLIC_MODULES: Final = ("isotherm.client", "isotherm.trainer")
 # Users make these; the others are made for them.
 _CONSTRUCTED: Final = frozenset(
-    {"AsyncClient", "Client", "Retry", "SequentialClassifier", "SequentialRegressor"}
+    {
+        "AsyncClient",
+        "Client",
+        "Hedge",
+        "Retry",
+        "SequentialClassifier",
+        "SequentialRegressor",
+        "Tls",
+    }
 )
 _EVERYBODY_S: Final = {BaseException, Exception, object}
 _FIELD: Final = FieldDescriptor

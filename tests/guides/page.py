@@ -2,11 +2,13 @@
 
 A block whose first line is a comment with a file's name is that file. In a `console` block a line
 that begins with `$ ` is a command; it goes on while it ends with a backslash, or until the END of a
-here-document. What stands below it is what it prints.
+here-document. What stands below it is what it prints. A `pycon` block is typed at a prompt of
+Python, line by line.
 """
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import shlex
@@ -14,6 +16,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.lesson.printouts import difference
 from tests.support.environments import ROOT
@@ -30,6 +33,8 @@ RELATIVE = 1e-3
 _PART = re.compile(
     r"^```(?P<language>\w+)\n(?P<code>.*?)^```$|^##? (?P<heading>[^\n]*)$", re.DOTALL | re.MULTILINE
 )
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")
 _FILE = re.compile(r"(?:#|//) (?P<name>[\w.-]+\.\w+)\n")
 
 
@@ -93,11 +98,23 @@ def server_flags(blocks: list[Block]) -> list[str]:
 
 
 def broken_links(name: str) -> list[str]:
-    """Return the relative links of a page that lead nowhere."""
+    """Return the links of a page into the repository that lead nowhere: no file, or no heading."""
     page = ROOT / "docs" / name
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    links = _LINK.findall(page.read_text(encoding="utf-8"))
     assert links
-    return [link for link in links if not (page.parent / link).exists()]
+    return [f"{path}#{anchor}" for path, anchor in links if not _leads(page, path, anchor)]
+
+
+def _leads(page: Path, path: str, anchor: str) -> bool:
+    target = page.parent / path if path else page
+    if not target.exists():
+        return False
+    headings = _HEADING.findall(target.read_text(encoding="utf-8")) if anchor else []
+    return not anchor or anchor in map(_anchor, headings)
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 class Reader:
@@ -158,6 +175,48 @@ class Reader:
 
     def adapted(self, text: str) -> str:
         """Return a text of the page as it is for this reader."""
-        for word, other in self._instead.items():
-            text = text.replace(word, other)
-        return text
+        return replaced(text, self._instead)
+
+
+class Prompt:
+    """Somebody who types a page's `pycon` blocks at one prompt of Python, one after the other.
+
+    Args:
+        instead: As for `Reader`.
+    """
+
+    def __init__(self, instead: Mapping[str, str]) -> None:
+        self._instead = dict(instead)
+        # What has been typed so far: names stay from block to block.
+        self._names: dict[str, Any] = {"__name__": "__main__"}
+
+    def type(self, blocks: list[Block]) -> list[str]:
+        """Type each block; return what differs from the page."""
+        wrong: list[str] = []
+        # A page shows one line of a long traceback, or `...` for what changes from run to run.
+        runner = doctest.DocTestRunner(_Checker(), verbose=False, optionflags=doctest.ELLIPSIS)
+        for block in blocks:
+            if block.language == "pycon":
+                code = replaced(block.code, self._instead)
+                examples = doctest.DocTestParser().get_examples(code)
+                assert examples, code
+                test = doctest.DocTest(examples, {}, "page", None, None, code)
+                test.globs = self._names
+                runner.run(test, out=wrong.append, clear_globs=False)
+        return wrong
+
+
+def replaced(text: str, instead: Mapping[str, str]) -> str:
+    """Return a text with other words in place of some."""
+    for word, other in instead.items():
+        text = text.replace(word, other)
+    return text
+
+
+class _Checker(doctest.OutputChecker):
+    """Compares as a reader does."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        """Tell whether a printout is the page's."""
+        same = super().check_output(want, got, optionflags)
+        return same or not difference(want, got, RELATIVE)

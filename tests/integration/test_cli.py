@@ -34,12 +34,12 @@ def test_predict_answers_with_the_contracts_names(server):
     assert "outside the training range -10 to 10 degF, such as 30" in done.stderr
 
 
-def test_predict_tells_the_servers_refusal(server):
-    """The sentence of the server, exit status 1."""
+def test_predict_names_the_row_that_is_refused(server):
+    """By what the contract says of such values; exit status 1."""
     done = _isotherm("predict", "doubling", "nan", *_at(server))
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.match(r"error: .*INVALID_ARGUMENT", done.stderr)
+    assert re.match(r"error: the command line, row 1: .* has nan for 'reading'", done.stderr)
 
 
 @pytest.mark.parametrize("arguments", [[], ["doubling"], ["--service", "liveness"]])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -19,8 +18,7 @@ _RAW_CONTENTS: Final = 6
 _ENCODED: Final = frozenset({"BYTES", "BF16"})
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the elements of an answer lie, and the bytes around them.
 
     Attributes:

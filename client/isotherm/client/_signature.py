@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """Name, datatype and shape of a tensor; -1 stands for any size, the batch included."""
 
     name: str
@@ -16,8 +15,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """The inputs of one model."""
 
     model: str

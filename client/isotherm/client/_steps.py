@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import grpc
 
@@ -45,8 +44,7 @@ class Deadline:
         return DeadlineExceededError(msg, model=model, target=target, code=code)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One attempt of an RPC; `model` is for the error message.
 
     With `hedge_after_s`, a second attempt goes out where the first has not been answered by then;
@@ -62,15 +60,13 @@ class Call:
     callers: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """A wait between two attempts."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Enter:
+class Enter(NamedTuple):
     """A lock to take, which the conversation gives back: one asks, the others wait for it."""
 
     key: tuple[str, str]

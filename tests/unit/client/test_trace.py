@@ -115,7 +115,7 @@ async def test_what_several_callers_share_links_to_each_of_them(
     arrived, gate = threading.Event(), threading.Event()
     async with AsyncClient(server.address) as client:
         await client.predict("plane", [[0, 0, 0]])
-        server.delay = lambda: (arrived.set(), gate.wait())
+        server.delay = lambda: [each() for each in (arrived.set, gate.wait)]
         first = asyncio.create_task(client.predict("plane", [[1, 2, 3]]))
         await asyncio.to_thread(arrived.wait)
         others = [asyncio.create_task(client.predict("plane", [[1, 1, 1]])) for _ in range(2)]

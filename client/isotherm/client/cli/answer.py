@@ -1,16 +1,10 @@
-"""An answer as a table: rows and predictions side by side, as text, CSV or JSON."""
+"""An answer as columns: rows and predictions side by side, under names of their own."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from rich.table import Table
 
 from isotherm.client._prediction import Prediction
 from isotherm.client.cli.failure import Failure
@@ -20,27 +14,47 @@ from isotherm.v1.contract_pb2 import Contract, Target
 from isotherm.v1.tensors import Array
 
 _ROWS_AND_COLUMNS = 2
+_DOUBLE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One column of the table."""
+    """One column; `cells` are numbers as they came, or texts."""
 
     name: str
     label: str
-    values: Sequence[Any]
+    cells: Array | list[str]
+
+    @property
+    def values(self) -> list[Any]:
+        """The cells as they are written: each number in as many digits as it has."""
+        cells = self.cells
+        if isinstance(cells, list):
+            return cells
+        if cells.dtype.kind == "f" and cells.dtype.itemsize < _DOUBLE_BYTES:
+            # The shortest decimal that gives the float32 back, not its expansion to float64.
+            return list(map(float, map(str, cells)))
+        plain: list[Any] = cells.tolist()
+        return plain
 
 
-def series(model: Model, rows: Rows, prediction: Array | Prediction) -> list[Series]:
-    """Return the features' columns and then the outputs', under names of their own."""
+def series(
+    model: Model, rows: Rows, prediction: Array | Prediction, *, features: bool = True
+) -> list[Series]:
+    """Return the features' columns, if they are wanted, and then the outputs'."""
     arrays = (
         dict(prediction)
         if isinstance(prediction, Prediction)
         else {_only_output(model): prediction}
     )
+    for name, array in arrays.items():
+        if array.shape[:1] != (len(rows),):
+            msg = f"output '{name}' has shape {array.shape} for {len(rows)} rows, which is no table"
+            raise Failure(msg)
     inputs = [
-        Series(feature.name, feature.label, values.tolist())
+        Series(feature.name, feature.label, values)
         for feature, values in zip(model.features, rows.T, strict=True)
+        if features
     ]
     if model.contract is not None and model.contract.tensors.prediction in arrays:
         outputs = _by_contract(model.contract, arrays)
@@ -49,30 +63,9 @@ def series(model: Model, rows: Rows, prediction: Array | Prediction) -> list[Ser
     return list(_distinct([*inputs, *outputs]))
 
 
-def as_table(columns: Sequence[Series]) -> Table:
-    """Return a table for people: numbers in six digits, units in the heads."""
-    table = Table()
-    for column in columns:
-        table.add_column(column.label, justify="right")
-    for row in _rows(columns):
-        table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
-    return table
-
-
-def as_csv(columns: Sequence[Series]) -> str:
-    """Return CSV with a line of names; numbers in as many digits as they have."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.name for column in columns)
-    writer.writerows(_rows(columns))
-    return text.getvalue()
-
-
-def as_json(columns: Sequence[Series]) -> str:
-    """Return a JSON array of one object a row; NaN and infinities, which JSON lacks, are null."""
-    names = [column.name for column in columns]
-    objects = [dict(zip(names, map(_json_value, row), strict=True)) for row in _rows(columns)]
-    return json.dumps(objects, indent=2) + "\n"
+def lines(columns: Sequence[Series]) -> Iterator[tuple[Any, ...]]:
+    """Return the cells row by row."""
+    return zip(*(column.values for column in columns), strict=True)
 
 
 def _only_output(model: Model) -> str:
@@ -94,11 +87,11 @@ def _by_contract(contract: Contract, arrays: dict[str, Array]) -> Iterator[Serie
             continue
         column = Column(target.name, target.unit)
         prefix = f"{target.name}_" if several else ""
-        yield Series(target.name, column.label, _numbers(arrays[tensors.prediction][:, index]))
+        yield Series(target.name, column.label, _cells(arrays[tensors.prediction][:, index]))
         for bound, tensor in (("lower", tensors.lower), ("upper", tensors.upper)):
             if tensor in arrays:
                 name = f"{prefix}{bound}"
-                yield Series(name, f"{name} {coverage}", _numbers(arrays[tensor][:, index]))
+                yield Series(name, f"{name} {coverage}", _cells(arrays[tensor][:, index]))
         index += 1
 
 
@@ -107,30 +100,26 @@ def _classes(target: Target, probabilities: Array) -> Iterator[Series]:
     yield Series(target.name, target.name, [target.classes[index] for index in likeliest])
     for label, values in zip(target.classes, probabilities.T, strict=True):
         name = f"P({label})"
-        yield Series(name, name, _numbers(values))
+        yield Series(name, name, _cells(values))
 
 
 def _by_output(arrays: dict[str, Array]) -> Iterator[Series]:
     for name, array in arrays.items():
         if array.ndim == 1:
-            yield Series(name, name, _numbers(array))
+            yield Series(name, name, _cells(array))
         elif array.ndim == _ROWS_AND_COLUMNS:
             for index in range(array.shape[1]):
                 title = name if array.shape[1] == 1 else f"{name}[{index}]"
-                yield Series(title, title, _numbers(array[:, index]))
+                yield Series(title, title, _cells(array[:, index]))
         else:
             msg = f"output '{name}' has shape {array.shape}, which is no table"
             raise Failure(msg)
 
 
-def _numbers(values: Array) -> list[Any]:
-    if values.dtype.kind == "f":
-        # The shortest decimal that gives the float32 back, not its expansion to float64.
-        return [float(str(value)) for value in values]
+def _cells(values: Array) -> Array | list[str]:
     if values.dtype.kind == "O":
         return [each.decode(errors="replace") for each in values]
-    plain: list[Any] = values.tolist()
-    return plain
+    return values
 
 
 def _distinct(columns: Sequence[Series]) -> Iterator[Series]:
@@ -141,12 +130,4 @@ def _distinct(columns: Sequence[Series]) -> Iterator[Series]:
         while name in seen:
             name = f"predicted_{name}"
         seen.add(name)
-        yield Series(name, column.label, column.values)
-
-
-def _rows(columns: Sequence[Series]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(column.values for column in columns), strict=True)
-
-
-def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        yield Series(name, column.label, column.cells)

@@ -1,4 +1,4 @@
-"""A contract's description for people: its features, targets, interval, leaderboard, origin."""
+"""A model's description for people: its contract, or what the server says of its tensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from isotherm.v1.contract_pb2 import Contract, Feature, Interval, Provenance, Target
+from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 
 _HASH_DIGITS = 12
 
@@ -26,6 +27,25 @@ def of(contract: Contract) -> Iterator[RenderableType]:
         yield _leaderboard(contract)
     yield from _origin(contract.provenance)
     yield f"golden rows, checked at load: {contract.golden.rows}"
+
+
+def of_metadata(metadata: ModelMetadataResponse) -> Iterator[RenderableType]:
+    """Yield the parts of the description of a model that has no contract."""
+    versions = ", ".join(metadata.versions)
+    platform = f" ({metadata.platform})" if metadata.platform else ""
+    yield f"model {metadata.name}{f', version {versions}' if versions else ''}{platform}"
+    yield _tensors("inputs", metadata.inputs)
+    yield _tensors("outputs", metadata.outputs)
+
+
+def _tensors(title: str, tensors: Iterable[ModelMetadataResponse.TensorMetadata]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for head in ("name", "datatype", "shape"):
+        table.add_column(head)
+    for tensor in tensors:
+        # -1 is any size.
+        table.add_row(tensor.name, tensor.datatype or "-", str(list(tensor.shape)))
+    return table
 
 
 def _columns(title: str, columns: Iterable[Feature] | Iterable[Target]) -> Table:

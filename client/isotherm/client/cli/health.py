@@ -9,8 +9,9 @@ import grpc
 import typer
 
 from isotherm.client._channel import check_target, connect, secure
-from isotherm.client._errors import IsothermError, from_status
+from isotherm.client._errors import IsothermError, UnsupportedError, from_status
 from isotherm.client._security import Bearer, Tls, credentials
+from isotherm.client._sync import Client
 from isotherm.client._wire import bytes_head
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
 from isotherm.client.cli.options import (
@@ -24,7 +25,9 @@ from isotherm.client.cli.options import (
 )
 
 _PATH: Final = "/grpc.health.v1.Health/Check"
-_STATUSES: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+_SERVING: Final = "SERVING"
+_NOT_SERVING: Final = "NOT_SERVING"
+_STATUSES: Final = ("UNKNOWN", _SERVING, _NOT_SERVING, "SERVICE_UNKNOWN")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -44,16 +47,27 @@ def health(
     tls_ca: TlsCa = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Ask grpc.health.v1 and exit with 0 when the answer is SERVING, else with 1."""
+    """Ask whether a server or a model serves: exit with 0 when it is SERVING, else with 1.
+
+    By grpc.health.v1; where the server has none, by ServerReady or ModelReady.
+    """
     with told_in_a_sentence():
         if model and service:
             msg = f"give a model ('{model}') or --service ('{service}'), not both"
             raise Failure(msg)
-        status = check(
-            address, model or service, timeout, tls=tls_of(tls, tls_ca), token=token_file
-        )
+        secured = tls_of(tls, tls_ca)
+        try:
+            status = check(address, model or service, timeout, tls=secured, token=token_file)
+        except UnsupportedError:
+            if service:
+                raise
+            status = ""
+        # Triton answers for the server, whatever model is asked about.
+        if not status or (model and status == _SERVING):
+            with Client(address, tls=secured, token=token_file, timeout=timeout) as client:
+                status = _SERVING if client.health(model or None) else _NOT_SERVING
         typer.echo(status)
-        if status != "SERVING":
+        if status != _SERVING:
             raise typer.Exit(1)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from google.protobuf import json_format
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from isotherm.client._errors import NoContractError
 from isotherm.client._sync import Client
 from isotherm.client.cli import description, model_file
 from isotherm.client.cli.failure import Failure, told_in_a_sentence
@@ -47,24 +49,40 @@ def inspect(
     token_file: TokenFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print the contract as JSON.")] = False,
 ) -> None:
-    """Print what a model was trained on, in which units, how well, and what it answers."""
+    """Print what a model was trained on, in which units, how well, and what it answers.
+
+    Of a served model without a contract, the tensors that it takes and gives.
+    """
     with told_in_a_sentence():
         if address is None and _is_path(subject):
-            contract = from_file(_newest_version(Path(subject), version))
-        else:
-            with Client(
-                address or DEFAULT_ADDRESS,
-                tls=tls_of(tls, tls_ca),
-                token=token_file,
-                timeout=timeout,
-            ) as client:
+            _print_contract(from_file(_newest_version(Path(subject), version)), json=json)
+            return
+        with Client(
+            address or DEFAULT_ADDRESS, tls=tls_of(tls, tls_ca), token=token_file, timeout=timeout
+        ) as client:
+            try:
                 contract = client.contract(subject, version)
-        if json:
-            typer.echo(json_format.MessageToJson(contract, preserving_proto_field_name=True))
-        else:
-            console = Console(markup=False, highlight=False)
-            for part in description.of(contract):
-                console.print(part)
+            except NoContractError as error:
+                if json:
+                    raise
+                metadata = client.model_metadata(subject, version)
+                _print(description.of_metadata(metadata))
+                typer.echo(f"note: {error}", err=True)
+            else:
+                _print_contract(contract, json=json)
+
+
+def _print_contract(contract: Contract, *, json: bool) -> None:
+    if json:
+        typer.echo(json_format.MessageToJson(contract, preserving_proto_field_name=True))
+    else:
+        _print(description.of(contract))
+
+
+def _print(parts: Iterable[RenderableType]) -> None:
+    console = Console(markup=False, highlight=False)
+    for part in parts:
+        console.print(part)
 
 
 def from_file(path: Path) -> Contract:

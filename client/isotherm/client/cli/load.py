@@ -49,7 +49,8 @@ async def _burst(address: str, model: str, row: Array, calls: int, in_flight: in
         for _ in tickets:
             await client.predict(model, row)
 
-    async with AsyncClient(address, timeout=30) as client:
+    # The server is to put the calls together, not the client.
+    async with AsyncClient(address, timeout=30, coalesce=False) as client:
         await client.model_metadata(model)
         start = time.perf_counter()
         try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from isotherm.client._errors import NoContractError
+from isotherm.client._errors import NoContractError, UnsupportedError
 from isotherm.client._sync import Client
 from isotherm.client.cli.failure import Failure
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 
 _ROWS_AND_FEATURES = 2
+_MESSAGE_BYTES = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The features that a model takes, and what its outputs are called."""
+    """The features that a model takes, of which datatype, and what its outputs are called."""
 
     name: str
     features: tuple[Column, ...]
     outputs: tuple[str, ...]
     contract: Contract | None
+    datatype: str = ""
 
 
 def ask(client: Client, name: str, version: int | None) -> Model:
@@ -46,12 +48,25 @@ def ask(client: Client, name: str, version: int | None) -> Model:
     try:
         contract = client.contract(name, version)
     except NoContractError:
-        return Model(name, _unnamed_features(name, metadata), outputs, None)
+        features = _unnamed_features(name, metadata)
+        return Model(name, features, outputs, None, metadata.inputs[0].datatype)
     features = tuple(
         Column(feature.name, feature.unit, feature.minimum, feature.maximum)
         for feature in contract.features
     )
-    return Model(name, features, outputs, contract)
+    datatype = metadata.inputs[0].datatype if metadata.inputs else ""
+    return Model(name, features, outputs, contract, datatype)
+
+
+def most_rows(client: Client, model: Model, version: int | None) -> int:
+    """Return how many rows one call may have: as many as the server batches, and fit a message."""
+    # Servers take messages of 4 MB unless they are told otherwise; a number has up to 8 bytes.
+    fitting = max(1, _MESSAGE_BYTES // (8 * len(model.features)))
+    try:
+        batched = client.config(model.name, version).max_batch_size
+    except UnsupportedError:
+        batched = 0
+    return min(batched, fitting) if batched > 0 else fitting
 
 
 def _unnamed_features(name: str, metadata: ModelMetadataResponse) -> tuple[Column, ...]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from isotherm.client.cli import rows
 from isotherm.client.cli.failure import Failure
+from isotherm.client.cli.readers import csv_file
+from isotherm.client.cli.rows import Rows
 
 PREDICTED_AT = "predicted_at"
 
@@ -18,12 +19,12 @@ PREDICTED_AT = "predicted_at"
 class ReportFile:
     """The rows whose truth is known, of shape (rows, targets) each."""
 
-    prediction: rows.Rows
-    truth: rows.Rows
-    lower: rows.Rows | None
-    upper: rows.Rows | None
+    prediction: Rows
+    truth: Rows
+    lower: Rows | None
+    upper: Rows | None
     # Of shape (rows,), in seconds since 1970.
-    predicted_at: rows.Rows | None
+    predicted_at: Rows | None
     # Rows of the file with an empty truth.
     left_out: int
 
@@ -41,7 +42,7 @@ def read(path: Path, targets: Sequence[str]) -> ReportFile:
         parts.update(_parts(places, targets, path))
         return [position for positions in parts.values() for position in positions]
 
-    table = rows.named_columns(path, choose)
+    table = csv_file.named_columns(path, choose)
     edges = np.cumsum([len(positions) for positions in parts.values()])[:-1]
     columns = dict(zip(parts, np.split(table, edges, axis=1), strict=True))
     known = ~np.isnan(columns["truth"]).any(axis=1)

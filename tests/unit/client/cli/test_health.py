@@ -28,9 +28,43 @@ def test_a_long_name_is_encoded_right(isotherm, server):
     name = "m" * 300
     server.health[name] = 1
 
-    result = isotherm("health", name, "--address", server.address)
+    result = isotherm("health", "--service", name, "--address", server.address)
 
     assert result.stdout == "SERVING\n"
+
+
+def test_a_server_that_answers_for_itself_is_asked_about_the_model(isotherm, server):
+    """Triton's health service does not look at the name."""
+    server.health["line"] = 1
+    server.ready = False
+
+    result = isotherm("health", "line", "--address", server.address)
+
+    assert (result.stdout, result.exit_code) == ("NOT_SERVING\n", 1)
+
+
+@pytest.mark.parametrize("arguments", [[], ["line"]])
+@pytest.mark.parametrize(("ready", "expected"), [(True, "SERVING"), (False, "NOT_SERVING")])
+def test_a_server_without_the_service_is_asked_by_the_protocol(
+    isotherm, server, arguments, ready, expected
+):
+    """MLServer and KServe have none."""
+    server.absent.add("Check")
+    server.ready = ready
+
+    result = isotherm("health", *arguments, "--address", server.address)
+
+    assert (result.stdout, result.exit_code) == (f"{expected}\n", 0 if ready else 1)
+
+
+def test_a_service_has_nothing_to_take_its_place(isotherm, server):
+    """No method of the protocol knows such names."""
+    server.absent.add("Check")
+
+    result = isotherm("health", "--service", "liveness", "--address", server.address)
+
+    assert (result.stdout, result.exit_code) == ("", 1)
+    assert "UNIMPLEMENTED" in result.stderr
 
 
 def test_an_unknown_service_is_told(isotherm, server):

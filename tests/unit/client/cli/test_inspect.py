@@ -152,9 +152,20 @@ def test_an_address_means_the_server_also_where_a_file_has_the_name(
     assert result.exit_code == 0, result.stderr
 
 
-def test_a_served_model_without_a_contract_is_told(isotherm, server):
-    """The model and the address are named."""
-    result = isotherm("inspect", "plane", "--address", server.address)
+def test_a_served_model_without_a_contract_shows_its_tensors(isotherm, server):
+    """Which is all that the server knows; a note says so."""
+    result = isotherm("inspect", "two", "--address", server.address)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 0
+    assert result.stdout.startswith("model two, version 1 (linear)\n")
+    for row in (("a", "FP32", "[-1, 2]"), ("b", "INT32", "[-1, 1]"), ("count", "INT32", "[-1, 1]")):
+        assert any(all(cell in line for cell in row) for line in result.stdout.splitlines())
+    assert result.stderr.startswith(f"note: model 'two' at {server.address} carries no contract")
+
+
+def test_a_contract_that_is_not_there_is_no_json(isotherm, server):
+    """A program waits for a contract, and for nothing else."""
+    result = isotherm("inspect", "plane", "--json", "--address", server.address)
+
+    assert (result.exit_code, result.stdout) == (1, "")
     assert f"model 'plane' at {server.address} carries no contract" in result.stderr

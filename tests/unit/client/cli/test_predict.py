@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import threading
 
 import grpc
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.client.conftest import LinearModel
+from tests.unit.client.linear import LinearModel
 
 
 @pytest.fixture(name="predict")
@@ -186,7 +187,10 @@ def test_an_address_where_nobody_listens_is_told(isotherm):
         (["--data", "x.csv", "--output", "-", "--overwrite"], "--overwrite needs --output FILE"),
         (["--data", "x.csv", "--output", "y.csv", "--resume", "--overwrite"], "give one"),
         (["--data", "x.csv", "--output", "y.txt"], "say the form with --format"),
-        (["--data", "x.csv", "--output", "y.csv", "--format", "table"], "a table is for the screen"),
+        (
+            ["--data", "x.csv", "--output", "y.csv", "--format", "table"],
+            "a table is for the screen",
+        ),
         (["--data", "x.csv", "--batch-rows", "0"], "--batch-rows"),
     ],
 )
@@ -226,12 +230,14 @@ def _table(tmp_path):
 
 
 def test_batches_come_back_in_their_order(predict, server, table):
-    """Four rows a call, the last call has what is left."""
+    """Four rows each, the last one has what is left; the client may put several into a call."""
     result = predict("line", "--data", table, "--format", "csv", "--batch-rows", 4)
 
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert [float(row["reading"]) for row in rows] == list(range(10))
-    assert sorted(len(each.raw_input_contents[0]) // 4 for each in server.requests) == [2, 4, 4]
+    sizes = [len(each.raw_input_contents[0]) // 4 for each in server.requests]
+    assert len(sizes) > 1
+    assert sum(sizes) == 10
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "ndjson", "parquet"])
@@ -368,7 +374,8 @@ def test_a_bad_row_leaves_those_before_it_and_a_way_to_go_on(predict, tmp_path, 
     """The file is as an uninterrupted run makes it, once the row is mended."""
     good, bad = "reading\n" + "".join(f"{each}\n" for each in range(20, 90)), tmp_path / "rows.csv"
     bad.write_text(good.replace("57\n", "warm\n"))
-    output, whole = tmp_path / f"out.{suffix}", tmp_path / f"whole.{suffix}"
+    # A shell would make two words of it.
+    output, whole = tmp_path / f"the output.{suffix}", tmp_path / f"whole.{suffix}"
     call = ("line", "--data", bad, "--batch-rows", 16, "--output")
 
     broken = predict(*call, output)
@@ -406,25 +413,28 @@ def test_a_server_that_takes_fewer_rows_is_told_from_a_bad_row(predict, server, 
     result = predict("line", "--data", table, "--format", "csv")
 
     assert result.exit_code == 1
-    assert "10 rows at once were refused, fewer were not: lower --batch-rows" in result.stderr
+    assert "8 rows at once were refused, fewer were not: lower --batch-rows" in result.stderr
     assert predict("line", "--data", table, "--format", "csv", "--batch-rows", 2).exit_code == 0
 
 
 def test_a_server_that_goes_away_leaves_whole_rows(predict, server, table, tmp_path):
     """The status says that the same may work later, the note how."""
     output = tmp_path / "out.csv"
-    answered = iter(range(2))
+
+    answered = threading.Event()
 
     def leave():
-        if next(answered, None) is None:
+        # Behind the first call.
+        if len(server.requests) > 1 and answered.wait(10):
             server.failures = [grpc.StatusCode.UNAVAILABLE] * 99
 
     server.delay = leave
+    server.change = lambda _: answered.set()
     result = predict("line", "--data", table, "--output", output, "--batch-rows", 2)
 
     assert result.exit_code == 3
     rows = len(output.read_text().splitlines()) - 1
-    assert rows in {2, 4}
+    assert 0 < rows < 10
     assert f"{output} has {rows} whole rows; go on with:\n  isotherm predict line " in result.stderr
 
 
@@ -436,7 +446,7 @@ def test_on_the_screen_the_way_to_go_on_is_an_offset(predict, table):
 
     assert len(result.stdout.splitlines()) == 1 + 5
     assert result.stderr.splitlines()[-1].endswith("--offset 7")
-    assert "5 rows are written; go on with:" in result.stderr
+    assert "5 rows written; go on with:" in result.stderr
 
 
 def test_a_json_array_is_closed_and_goes_on_in_another_file(predict, table, tmp_path):

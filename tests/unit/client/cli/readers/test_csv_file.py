@@ -42,7 +42,7 @@ def test_the_rows_before_a_bad_one_come_first(named, tmp_path):
     """Also where it is in the middle of a batch."""
     path = tmp_path / "x.csv"
     path.write_text("a,b\n1,2\n3,4\n5,6\nx,8\n")
-    found = []
+    found: list[int] = []
 
     with pytest.raises(Failure, match="line 5: 'x' is not a number"):
         found.extend(len(each) for each in CsvReader(named, Source(path)).batches(2))

@@ -33,7 +33,7 @@ def test_objects_without_a_contract_have_the_keys_of_the_first(unnamed, tmp_path
     ("line", "message"),
     [
         ('{"a": 1}', "line 2 has no key 'b'; write null for a missing value"),
-        ('{"a": 1, "b": "2"}', "line 2: \"2\" is not a number"),
+        ('{"a": 1, "b": "2"}', 'line 2: "2" is not a number'),
         ("[1, 2]", "line 2 is an array, and the first line is an object"),
         ("7", "line 2 is 7, expected an object or an array of values"),
         ('{"a": 1,', "line 2 is no JSON"),

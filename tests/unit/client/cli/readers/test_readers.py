@@ -29,7 +29,9 @@ def _file(folder: Path, form: InputFormat) -> Path:
     elif form is InputFormat.JSONL:
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     else:
-        lines = [",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows]
+        lines = [
+            ",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows
+        ]
         path.write_text("\n".join(["id,b,a", *lines]))
     return path
 
@@ -58,7 +60,8 @@ def test_rows_can_be_skipped_and_the_first_batch_be_shorter(named, tmp_path, for
     reader = reader_of(named, _file(tmp_path, form))
     first = 4 - skip % 4
 
-    sizes, found = [], []
+    sizes: list[int] = []
+    found: list[float] = []
     for batch in reader.batches(4, skip=skip, first=first):
         sizes.append(len(batch))
         found.extend(batch.rows[:, 1])
@@ -122,7 +125,9 @@ def test_an_empty_file_is_no_rows(named, tmp_path, form):
     """The name is in the sentence."""
     path = tmp_path / f"empty.{form.value}"
     if form is InputFormat.PARQUET:
-        pq.write_table(pa.table({"a": pa.array([], pa.float64()), "b": pa.array([], pa.int8())}), path)
+        pq.write_table(
+            pa.table({"a": pa.array([], pa.float64()), "b": pa.array([], pa.int8())}), path
+        )
     else:
         path.write_text("\n\n")
 
