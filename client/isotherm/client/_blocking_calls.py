@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
@@ -15,8 +15,6 @@ from isotherm.client._security import Bearer, credentials
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call
 from isotherm.client._trace import CallSpan, traces, with_trace
-
-_BUSY_CONNECTIONS: Final = 2
 
 
 class BlockingCalls:
@@ -66,14 +64,6 @@ class BlockingCalls:
             if span is not None:
                 span.end(code)
         return answer
-
-    def begin(self, call: Call) -> Attempt:
-        """Make a call without waiting for its answer."""
-        self._conversations.check_open()
-        # For those that nobody waits for, gRPC has a thread on each connection, which it starts
-        # anew whenever there was none of them: fewer connections cost less.
-        connection = self.connections.take(within=_BUSY_CONNECTIONS)
-        return Attempt(self, call, connection, threading.Semaphore(0))
 
     def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:
         """Return the connection for the next call, which `give_back` ends."""

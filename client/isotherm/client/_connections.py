@@ -48,22 +48,19 @@ class Connections(Generic[Channel]):
         # Given up, with calls that have not ended yet.
         self._retired: set[Connection[Channel]] = set()
 
-    def take(
-        self, other_than: Connection[Channel] | None = None, *, within: int = _MOST
-    ) -> Connection[Channel]:
+    def take(self, other_than: Connection[Channel] | None = None) -> Connection[Channel]:
         """Return the connection for the next call, which `give_back` ends.
 
-        It is one of the first `within`, and `other_than` only where there is but one.
+        It is `other_than` only where there is but one.
         """
-        most = min(self._most, within)
         with self._lock:
             best = None
-            for connection in self._open[:most]:
+            for connection in self._open:
                 if connection is not other_than and (best is None or connection.busy < best.busy):
                     best = connection
                     if not best.busy:
                         break
-            if (best is None or best.busy) and len(self._open) < most:
+            if (best is None or best.busy) and len(self._open) < self._most:
                 best = Connection(*self._connect())
                 self._open.append(best)
             best = best or self._open[0]

@@ -19,7 +19,7 @@ from isotherm.client._steps import Conversation
 from isotherm.v1.tensors import Array
 
 # As many requests are on their way when as many batches have been read as may be.
-_REQUESTS: Final = 4
+REQUESTS: Final = 4
 # Of one request: what it costs is nothing beside what it holds by then.
 _MOST_ROWS: Final = 8192
 _MOST_BYTES: Final = 1 << 20
@@ -90,7 +90,7 @@ class Packing:
         self._conversations = conversations
         self._request = model, version, outputs
         self._timeout_s = timeout_s
-        self._most_batches = -(-in_flight // _REQUESTS)
+        self._most_batches = -(-in_flight // REQUESTS)
         self._most_ahead = in_flight
         self._ahead = 0
         self._rows_ahead = 0

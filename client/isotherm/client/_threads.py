@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any, Final, NamedTuple, cast
+from contextvars import copy_context
+from typing import Any, Final, cast
 
-from isotherm.client._blocking_calls import Attempt, BlockingCalls
+from isotherm.client._blocking_calls import BlockingCalls
 from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
-from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._shortcut import Shortcut
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
-from isotherm.client._stream import Packing, Parcel, Slot
+from isotherm.client._stream import REQUESTS, Packing, Parcel
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
@@ -192,21 +193,35 @@ class Threads:
         return self._flow(packing, batches)
 
     def _flow(self, packing: Packing, batches: Iterable[Inputs]) -> Iterator[Array | Prediction]:
-        waiting: deque[_Journey] = deque()
+        waiting: deque[tuple[Parcel, Future[None]]] = deque()
+        # Threads that wait for answers: gRPC's own way to do without them costs a thread for each
+        # request, and a Ctrl-C in the middle of it leaves a channel that cannot be closed.
+        pool = ThreadPoolExecutor(REQUESTS, "isotherm-stream")
+
+        def send(parcels: Iterable[Parcel]) -> None:
+            for parcel in parcels:
+                # The program's spans and the like go along.
+                context = copy_context()
+                waiting.append((parcel, pool.submit(context.run, self.run, parcel.conversation)))
+
+        def answered() -> Iterator[Array | Prediction]:
+            parcel, future = waiting.popleft()
+            future.result()
+            for slot in parcel.slots:
+                yield packing.take_out(slot)
+
         try:
             for x in batches:
-                waiting.extend(map(self._begin, packing.add(x)))
+                send(packing.add(x))
                 if packing.is_full():
-                    waiting.extend(map(self._begin, packing.rest()))
-                    for slot in self._end(waiting.popleft()):
-                        yield packing.take_out(slot)
-            waiting.extend(map(self._begin, packing.rest()))
+                    send(packing.rest())
+                    yield from answered()
+            send(packing.rest())
             while waiting:
-                for slot in self._end(waiting.popleft()):
-                    yield packing.take_out(slot)
+                yield from answered()
         finally:
-            for journey in waiting:
-                journey.give_up()
+            # Nobody waits for what is on its way: it ends by itself, or with the client.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _go_on(self, conversation: Conversation[Result], step: Step) -> Result:
         try:
@@ -233,38 +248,6 @@ class Threads:
         if not gate.acquire(timeout=step.deadline.left_s()):
             raise step.deadline.passed(step.key[0], self.conversations.target)
         return gate
-
-    def _begin(self, parcel: Parcel) -> _Journey:
-        """Take the steps up to the inference, and have that made without waiting for it."""
-        conversation = parcel.conversation
-        try:
-            step = next(conversation)
-            while not (isinstance(step, Call) and step.method is MODEL_INFER):
-                try:
-                    given = self._take(step)
-                except IsothermError as error:
-                    step = conversation.throw(error)
-                else:
-                    step = conversation.send(given)
-            return _Journey(parcel, self._calls.begin(step))
-        except StopIteration:
-            return _Journey(parcel, None)
-
-    def _end(self, journey: _Journey) -> Sequence[Slot]:
-        """Wait for the answer of a journey, go on from there, and return what has been filled."""
-        parcel, attempt = journey
-        if attempt is not None:
-            try:
-                try:
-                    given = attempt.outcome()
-                except IsothermError as error:
-                    step = parcel.conversation.throw(error)
-                else:
-                    step = parcel.conversation.send(given)
-                self._go_on(parcel.conversation, step)
-            except StopIteration:
-                pass
-        return parcel.slots
 
     def _wait(self, member: Member) -> Batch | None:
         """Wait for rows; return the request that this thread is to make, if it is chosen."""
@@ -314,16 +297,3 @@ class Threads:
     def _appoint(self, batch: Batch | None) -> None:
         if batch is not None:
             batch.leader.waiter.appoint(batch)
-
-
-class _Journey(NamedTuple):
-    """A parcel whose inference is on its way, or that needs none."""
-
-    parcel: Parcel
-    attempt: Attempt | None
-
-    def give_up(self) -> None:
-        """Let the server know that nobody waits any more."""
-        if self.attempt is not None:
-            self.attempt.cancel()
-        self.parcel.conversation.close()
