@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
-from isotherm.client import Client, InvalidInputError
+from isotherm.client import Client
 from tests.support import models, trained
+from tests.support.rpc import error_of, infer_request
 from tests.support.server import Server, eventually, serving
 from tests.unit.server.fakes import session
 
@@ -97,13 +99,16 @@ def test_a_shift_in_one_feature_raises_one_alarm(server: Server) -> None:
 
 
 def test_a_refused_row_is_counted_as_missing(server: Server) -> None:
-    """The caller's mistake is the operator's signal."""
+    """The mistake of a caller whose client does not find it is the operator's signal."""
     column = 'column="f2",kind="feature",model="steady",version="1"'
     series = f"isotherm_drift_missing_total{{{column}}}"
     before = server.metric(series)
-    with Client(server.address) as client, pytest.raises(InvalidInputError, match="'f2'"):
-        client.predict("steady", [[1.0, 1.0, float("nan")]])
+    request = infer_request("steady", x=np.array([[1, 1, np.nan]], np.float32))
+    with grpc.insecure_channel(server.address) as channel:
+        code, details = error_of(channel, "ModelInfer", request)
 
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'f2'" in details
     assert eventually(lambda: server.metric(series) == before + 1)
 
 

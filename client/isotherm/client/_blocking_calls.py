@@ -59,6 +59,11 @@ class BlockingCalls:
         except ValueError as exc:
             self.check_still_open(exc)
             raise
+        except Exception:
+            raise
+        except BaseException:
+            self.connections.forget(connection)
+            raise
         finally:
             self.give_back(connection, heard=heard)
             if span is not None:

@@ -94,6 +94,16 @@ class Connections(Generic[Channel]):
             self._retired.difference_update(unused)
             return [each.channel for each in unused]
 
+    def forget(self, connection: Connection[Channel]) -> None:
+        """Have no more calls made on a connection, and never close it.
+
+        A thread that is interrupted within gRPC may leave its locks taken: whoever touches the
+        channel then waits for ever.
+        """
+        with self._lock:
+            if connection in self._open:
+                self._open.remove(connection)
+
     def channels(self) -> list[Channel]:
         """Return the channels that are open, to be closed."""
         with self._lock:

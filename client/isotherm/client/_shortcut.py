@@ -121,6 +121,11 @@ class Shortcut:
         except ValueError as exc:
             calls.check_still_open(exc)
             raise
+        except Exception:
+            raise
+        except BaseException:
+            connections.forget(connection)
+            raise
         finally:
             for unused in connections.give_back(connection, heard=heard):
                 unused.close()
