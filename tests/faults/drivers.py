@@ -12,12 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from isotherm.client import AsyncClient, Client, IsothermError
+from isotherm.client import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    IsothermError,
+    TransientError,
+)
 
 MODEL = "doubling"
 # More than a deadline that a call may take on a busy machine; what hangs takes forever.
 TOLERANCE_S = 1.0
 CALLERS = 64
+# Of calls to a server that cannot be reached.
+DEADLINE_S = 0.4
+# What is promised: within a second after a fault, calls succeed.
+RECOVERY_S = 1.0
+VALUES = range(16)
 
 
 @dataclass(frozen=True)
@@ -150,3 +161,15 @@ class Tasks(Driver):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def succeed(driver: Driver) -> None:
+    """Ask a server that can be reached, or can be again."""
+    errors = [end.error for end in driver.ask(VALUES, timeout=RECOVERY_S) if end.error]
+    assert not errors, errors
+
+
+def fail(driver: Driver) -> None:
+    """Ask one that cannot be: every caller is told so, in time and in known words."""
+    for end in driver.ask(VALUES, timeout=DEADLINE_S):
+        assert isinstance(end.error, (DeadlineExceededError, TransientError)), end

@@ -6,19 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from isotherm.client import (
-    DeadlineExceededError,
-    TransientError,
-)
 from tests.faults.conftest import Connect
-from tests.faults.drivers import Driver
+from tests.faults.drivers import fail, succeed
 from tests.support.proxy import Proxy
 from tests.support.relay import Way
-
-DEADLINE_S = 0.4
-# What is promised: within a second after the fault, calls succeed.
-RECOVERY_S = 1.0
-VALUES = range(16)
 
 
 def gone(proxy: Proxy) -> None:
@@ -42,18 +33,6 @@ FAULTS: dict[str, Callable[[Proxy], object]] = {
 @pytest.fixture(name="fault", params=FAULTS)
 def _fault(request: pytest.FixtureRequest) -> Callable[[Proxy], object]:
     return FAULTS[request.param]
-
-
-def fail(driver: Driver) -> None:
-    """Ask a server that cannot be reached: every caller is told so, in time and in known words."""
-    for end in driver.ask(VALUES, timeout=DEADLINE_S):
-        assert isinstance(end.error, (DeadlineExceededError, TransientError)), end
-
-
-def succeed(driver: Driver) -> None:
-    """Ask a server that can be reached again."""
-    errors = [end.error for end in driver.ask(VALUES, timeout=RECOVERY_S) if end.error]
-    assert not errors, errors
 
 
 def test_no_call_outlives_its_deadline_and_the_next_ones_succeed(

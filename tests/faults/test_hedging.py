@@ -113,19 +113,20 @@ def test_who_gives_up_ends_both_attempts(driver: Driver, server: Scripted) -> No
     assert all(call.cancelled.wait(TIMEOUT_S) for call in server.calls)
 
 
-def test_a_server_that_is_slow_at_everything_gets_no_more_than_the_budget(
+def test_a_server_that_is_often_slow_gets_no_more_than_the_budget(
     connect: Connect, server: Scripted
 ) -> None:
-    """Every call is late, and few are made twice."""
+    """A quarter of the calls is late, and a tenth may be made twice."""
     hedge = Hedge(percentile=0.5, budget=0.1, minimum_s=0.001)
     driver = connect(server.address, hedge=hedge, coalesce=False)
-    slow = threading.Event()
+    never = threading.Event()
 
-    def slowly(_call: Call) -> None:
-        slow.wait(0.02)
+    def slow_at_some(call: Call) -> None:
+        if call.values[0] % 4 == 0:
+            never.wait(LATE_S)
 
-    server.otherwise = slowly
-    ends = [end for _ in range(30) for end in driver.ask(range(16), timeout=TIMEOUT_S)]
+    server.otherwise = slow_at_some
+    ends = [end for _ in range(20) for end in driver.ask(range(16), timeout=TIMEOUT_S)]
     hedged = len(server.calls) - len(ends)
 
     assert not [end.error for end in ends if end.error]

@@ -14,7 +14,7 @@ import pytest
 
 from isotherm.client import CallCancelledError, DeadlineExceededError, UnavailableError
 from tests.faults.conftest import Connect
-from tests.faults.drivers import Driver, End
+from tests.faults.drivers import RECOVERY_S, Driver, End
 from tests.support.proxy import proxied
 from tests.support.server import eventually, serving
 
@@ -22,7 +22,6 @@ CALLERS = 16
 # Of a client, by default.
 CONNECTIONS = 4
 TIMEOUT_S = 2.0
-RECOVERY_S = 1.0
 GRACE = ("--grace", "2")
 # What callers may be told while a server is gone.
 DOCUMENTED = {UnavailableError, DeadlineExceededError, CallCancelledError}

@@ -10,12 +10,11 @@ import numpy as np
 
 from isotherm.client import DeadlineExceededError, IsothermError
 from tests.faults.conftest import Connect
-from tests.faults.drivers import MODEL, TOLERANCE_S
+from tests.faults.drivers import DEADLINE_S, MODEL, TOLERANCE_S
 from tests.support.proxy import Proxy
 from tests.support.relay import Way
 from tests.support.server import eventually
 
-DEADLINE_S = 0.4
 LONG_S = 10.0
 BATCHES = 100
 ROWS = 64

@@ -18,7 +18,7 @@ from isotherm.client import (
 )
 from tests.faults.conftest import Connect
 from tests.faults.drivers import CALLERS, Driver, End, Tasks
-from tests.faults.scripted import Scripted, answered, pushed_back, refused, scripted, waiting_for
+from tests.faults.scripted import Scripted, pushed_back, refused, scripted, waiting_for
 from tests.support.server import eventually
 
 TIMEOUT_S = 5.0
@@ -226,4 +226,3 @@ def test_who_gives_up_takes_nobody_along(driver: Driver, server: Scripted) -> No
 
     assert late.error is None or isinstance(late.error, DeadlineExceededError)
     assert [future.result(TIMEOUT_S).error for future in (first, *others)] == [None] * 4
-    assert answered is server.otherwise

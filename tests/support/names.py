@@ -24,13 +24,11 @@ class NameServer:
 
     Attributes:
         addresses: What it answers.
-        asked: How often it was asked for them.
         silent: Whether it answers nothing.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self.addresses = tuple(addresses)
-        self.asked = 0
         self.silent = False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((HOST, 0))
@@ -64,7 +62,6 @@ class NameServer:
         end = question.index(b"\0", _HEADER_BYTES) + 1
         kind, _ = struct.unpack_from("!HH", question, end)
         addresses = self.addresses if kind == _A else ()
-        self.asked += kind == _A
         counts = struct.pack("!HHHHH", _ANSWERS_WITH_AUTHORITY, 1, len(addresses), 0, 0)
         records = (
             _SAME_NAME + struct.pack("!HHIH", _A, _IN, _TTL_S, 4) + socket.inet_aton(address)

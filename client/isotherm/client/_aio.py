@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, overload
 
@@ -162,13 +162,15 @@ class AsyncClient:
         outputs: Outputs = None,
         timeout: float | None = None,
         in_flight: int = 16,
-    ) -> AsyncIterator[Array | Prediction]:
+    ) -> AsyncGenerator[Array | Prediction, None]:
         """Run the model on one batch after the other, and yield their outputs in that order.
 
         No more than `in_flight` batches are read ahead of the answers, so memory does not grow
         with their number. Small batches that follow each other travel in one request, unless the
         client was made with `coalesce=False`. An error ends the stream when its batch's turn has
-        come: everything before it has been yielded.
+        come: everything before it has been yielded. So does one that `batches` raises. Where the
+        stream is left early, the few requests on their way are cancelled by the asyncio client, and
+        end by themselves, or with the client, otherwise.
 
         Args:
             model: The model's name.

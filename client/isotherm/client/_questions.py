@@ -8,6 +8,7 @@ from isotherm.client import _methods
 from isotherm.client._asking import Asking
 from isotherm.client._errors import (
     CallCancelledError,
+    DeadlineExceededError,
     InvalidAnswerError,
     IsothermError,
     NoContractError,
@@ -85,7 +86,7 @@ class Questions(Asking):
         self, model: str | None, version: Version, deadline: Deadline
     ) -> Conversation[None]:
         """Ask until the answer is yes, or the time is up."""
-        reason = "it says that it is not"
+        reason = "it gave no answer"
         cause: IsothermError | None = None
         attempts = 0
         while True:
@@ -93,6 +94,9 @@ class Questions(Asking):
             try:
                 if (yield from self.health(model, version, deadline)):
                     return
+                reason, cause = "it says that it is not", None
+            except DeadlineExceededError as error:
+                cause = cause or error
             except _NOT_YET as error:
                 reason, cause = str(error), error
             if deadline.left_s() <= _READY_PAUSE_S:

@@ -6,7 +6,7 @@ for some thousand rows. So small batches that follow each other go together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Final
 
 from isotherm.client._coalescing import Batch, Member
@@ -152,6 +152,14 @@ class Packing:
             and self._rows + member.rows <= min(_MOST_ROWS, group.served.streamed_rows)
             and self._bytes + size <= _MOST_BYTES
         )
+
+
+def until_broken(batches: Iterable[Inputs], broken: list[Exception]) -> Iterator[Inputs]:
+    """Yield batches until there are no more; put into `broken` what their source raises."""
+    try:
+        yield from batches
+    except Exception as error:  # noqa: BLE001  raised when its turn has come
+        broken.append(error)
 
 
 def _into(slot: Slot, conversation: Conversation[Array | Prediction]) -> Conversation[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,7 +18,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Call, Conversation, Enter, Gate, Pause, Result, Step
-from isotherm.client._stream import Packing, Parcel, Slot
+from isotherm.client._stream import Packing, Parcel, Slot, until_broken
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
@@ -129,7 +129,7 @@ class Tasks:
         outputs: Outputs,
         timeout_s: float | None,
         in_flight: int,
-    ) -> AsyncIterator[Array | Prediction]:
+    ) -> AsyncGenerator[Array | Prediction, None]:
         """Infer for one batch after the other, with several requests on their way."""
         packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
         return self._flow(packing, batches)
@@ -138,10 +138,11 @@ class Tasks:
         self,
         packing: Packing,
         batches: Iterable[Inputs] | AsyncIterable[Inputs],
-    ) -> AsyncIterator[Array | Prediction]:
+    ) -> AsyncGenerator[Array | Prediction, None]:
         waiting: deque[_Journey] = deque()
+        broken: list[Exception] = []
         try:
-            async for x in _each(batches):
+            async for x in _each(batches, broken):
                 waiting.extend(map(self._begin, packing.add(x)))
                 if packing.is_full():
                     waiting.extend(map(self._begin, packing.rest()))
@@ -151,6 +152,8 @@ class Tasks:
             while waiting:
                 for slot in await waiting.popleft().end():
                     yield packing.take_out(slot)
+            if broken:
+                raise broken[0]
         finally:
             tasks = [journey.task for journey in waiting]
             for task in tasks:
@@ -262,10 +265,15 @@ class _Journey(NamedTuple):
         return self.parcel.slots
 
 
-async def _each(batches: Iterable[Inputs] | AsyncIterable[Inputs]) -> AsyncIterator[Inputs]:
+async def _each(
+    batches: Iterable[Inputs] | AsyncIterable[Inputs], broken: list[Exception]
+) -> AsyncIterator[Inputs]:
     if isinstance(batches, AsyncIterable):
-        async for x in batches:
-            yield x
+        try:
+            async for x in batches:
+                yield x
+        except Exception as error:  # noqa: BLE001  raised when its turn has come
+            broken.append(error)
     else:
-        for x in batches:
+        for x in until_broken(batches, broken):
             yield x

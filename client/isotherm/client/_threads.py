@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import copy_context
@@ -20,7 +20,7 @@ from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
 from isotherm.client._shortcut import Shortcut
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
-from isotherm.client._stream import REQUESTS, Packing, Parcel
+from isotherm.client._stream import REQUESTS, Packing, Parcel, until_broken
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
@@ -187,13 +187,16 @@ class Threads:
         outputs: Outputs,
         timeout_s: float | None,
         in_flight: int,
-    ) -> Iterator[Array | Prediction]:
+    ) -> Generator[Array | Prediction, None, None]:
         """Infer for one batch after the other, with several requests on their way."""
         packing = Packing(self.conversations, model, version, outputs, timeout_s, in_flight)
         return self._flow(packing, batches)
 
-    def _flow(self, packing: Packing, batches: Iterable[Inputs]) -> Iterator[Array | Prediction]:
+    def _flow(
+        self, packing: Packing, batches: Iterable[Inputs]
+    ) -> Generator[Array | Prediction, None, None]:
         waiting: deque[tuple[Parcel, Future[None]]] = deque()
+        broken: list[Exception] = []
         # Threads that wait for answers: gRPC's own way to do without them costs a thread for each
         # request, and a Ctrl-C in the middle of it leaves a channel that cannot be closed.
         pool = ThreadPoolExecutor(REQUESTS, "isotherm-stream")
@@ -211,7 +214,7 @@ class Threads:
                 yield packing.take_out(slot)
 
         try:
-            for x in batches:
+            for x in until_broken(batches, broken):
                 send(packing.add(x))
                 if packing.is_full():
                     send(packing.rest())
@@ -219,6 +222,8 @@ class Threads:
             send(packing.rest())
             while waiting:
                 yield from answered()
+            if broken:
+                raise broken[0]
         finally:
             # Nobody waits for what is on its way: it ends by itself, or with the client.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -60,5 +60,7 @@ def _gate(server: LinearServer) -> Iterator[Gate]:
 
 @pytest.fixture(name="patient")
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared requests that a test holds are not overtaken."""
+    """Requests that a test holds are not overtaken: one is on its way at a time."""
     monkeypatch.setattr(_coalescing, "_PATIENCE_S", 60.0)
+    # However long it holds them.
+    monkeypatch.setattr(_coalescing, "_LANE_S", 60.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import Any
 
 import grpc
 import numpy as np
@@ -12,34 +11,23 @@ import pytest
 
 from isotherm.client import (
     DeadlineExceededError,
-    Interval,
     InvalidInputError,
-    IsothermError,
-    NoContractError,
     NotFoundError,
     RemoteError,
     Retry,
     ServerFaultError,
     UnsupportedError,
     _questions,
-    _tasks,
-    _threads,
 )
-from isotherm.v1 import contract as contracts
 from tests.unit.client.conftest import Connect
 from tests.unit.client.driving import PATIENCE_S, Driver, Gate
-from tests.unit.client.linear import LinearModel, LinearServer, serving, thermometer_contract
-from tests.unit.client.sharing import known, row, rows_of
-
-BURST = 24
+from tests.unit.client.linear import LinearModel, LinearServer, serving
+from tests.unit.client.sharing import row
 
 
 @pytest.fixture(name="driver")
 def _driver(connect: Connect) -> Driver:
     return connect()
-
-
-# Ready.
 
 
 def test_who_is_ready_is_not_waited_for(driver: Driver, server: LinearServer) -> None:
@@ -110,7 +98,6 @@ def test_who_is_not_ready_in_time_is_told_of(
     assert ((model or ""), server.address) == (caught.value.model, caught.value.target)
 
 
-@pytest.mark.xfail(reason="U5: the last question's own deadline is told instead", strict=True)
 def test_who_says_nothing_in_time_is_told_of_likewise(driver: Driver, server: LinearServer) -> None:
     """The last question may have little time."""
     held = Gate()
@@ -141,9 +128,6 @@ def test_what_waiting_does_not_mend_is_told_at_once(driver: Driver, server: Line
     with pytest.raises(RemoteError, match="who are you"):
         driver.ask("wait_ready")
     assert len(server.calls) == 1
-
-
-# Counters and models.
 
 
 def test_statistics_are_those_of_one_model_or_of_all(driver: Driver, server: LinearServer) -> None:
@@ -255,184 +239,3 @@ def test_a_message_that_is_too_large_for_the_server_is_not_called_overload(
         assert told.value.attempts == 1
         assert "larger than max" in str(told.value)
         assert driver.ask("predict", "plane", row(2)).item() == 2
-
-
-# Describing a model.
-
-
-def _count_entering(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Return what counts those who have come to ask about a model."""
-    entered = Gate(limit=0)
-    for shell in (_threads.Threads, _tasks.Tasks):
-        enter = shell._enter
-
-        def counted(self: Any, step: Any, enter: Any = enter) -> Any:
-            entered()
-            return enter(self, step)
-
-        monkeypatch.setattr(shell, "_enter", counted)
-    return entered
-
-
-@pytest.mark.parametrize("coalesce", [True, False])
-def test_a_burst_of_callers_asks_once_about_a_model(
-    connect: Connect, server: LinearServer, monkeypatch: pytest.MonkeyPatch, coalesce: bool
-) -> None:
-    """One does, and the others wait for what it learns."""
-    entered, held = _count_entering(monkeypatch), Gate()
-    server.describe = held
-    driver = connect(coalesce=coalesce)
-    futures = [driver.call("predict", "plane", row(n)) for n in range(BURST)]
-    entered.wait_for(BURST)
-    held.open()
-
-    assert list(range(BURST)) == [future.result(PATIENCE_S).item() for future in futures]
-    assert server.calls.count("ModelMetadata") == 1
-    assert server.calls.count("ModelConfig") == 1
-
-
-def test_a_burst_of_callers_for_a_model_that_is_not_there_asks_once(
-    connect: Connect, server: LinearServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each of them is told by an error of its own; whoever comes later asks again."""
-    entered, held = _count_entering(monkeypatch), Gate()
-    server.describe = held
-    driver = connect()
-    futures = [driver.call("predict", "absent", row(n)) for n in range(BURST)]
-    entered.wait_for(BURST)
-    held.open()
-    errors = [future.exception(PATIENCE_S) for future in futures]
-
-    assert all(isinstance(error, NotFoundError) for error in errors)
-    assert len({id(error) for error in errors}) == BURST
-    assert all(isinstance(error.__cause__, grpc.RpcError) for error in errors if error)
-    assert server.calls.count("ModelMetadata") == 1
-    server.models["absent"] = server.models["plane"]
-    assert driver.ask("predict", "absent", row(5)).item() == 5
-
-
-def test_who_waits_for_another_s_question_waits_no_longer_than_allowed(
-    connect: Connect, server: LinearServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The one who asks has more time."""
-    entered, held = _count_entering(monkeypatch), Gate()
-    server.describe = held
-    driver = connect()
-    patient = driver.call("predict", "plane", row(1), timeout=PATIENCE_S)
-    held.wait_for(1)
-    hurried = driver.call("predict", "plane", row(2), timeout=0.2)
-    entered.wait_for(2)
-    error = hurried.exception(PATIENCE_S)
-    held.open()
-
-    assert isinstance(error, DeadlineExceededError)
-    assert patient.result(PATIENCE_S).item() == 1
-
-
-def test_where_the_one_who_asks_is_late_another_does(
-    connect: Connect, server: LinearServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its time is not that of the others."""
-    entered = _count_entering(monkeypatch)
-    held = server.describe = Gate(limit=1)
-    driver = connect()
-    hurried = driver.call("predict", "plane", row(1), timeout=0.2)
-    held.wait_for(1)
-    patient = driver.call("predict", "plane", row(2), timeout=PATIENCE_S)
-    entered.wait_for(2)
-    error = hurried.exception(PATIENCE_S)
-    held.open()
-
-    assert isinstance(error, DeadlineExceededError)
-    assert patient.result(PATIENCE_S).item() == 2
-
-
-@pytest.mark.parametrize("kind", ["tasks"])
-def test_where_the_one_who_asks_is_cancelled_another_does(
-    connect: Connect, server: LinearServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody waits for an answer that will not come."""
-    entered = _count_entering(monkeypatch)
-    held = server.describe = Gate(limit=1)
-    driver = connect()
-    leaving = driver.call("predict", "plane", row(1))
-    held.wait_for(1)
-    staying = driver.call("predict", "plane", row(2))
-    entered.wait_for(2)
-    leaving.cancel()
-    answer = staying.result(PATIENCE_S)
-    held.open()
-
-    assert answer.item() == 2
-
-
-# Intervals.
-
-
-def test_an_interval_has_a_prediction_its_bounds_and_their_coverage(driver: Driver) -> None:
-    """By the names that the contract gives them."""
-    for _ in range(2):
-        interval = driver.ask("predict_interval", "line", [32.0, 212.0])
-        assert isinstance(interval, Interval)
-        np.testing.assert_allclose(interval.prediction, [[0], [100]], atol=1e-4)
-        np.testing.assert_allclose(interval.lower, [[-1.5], [98.5]], atol=1e-4)
-        np.testing.assert_allclose(interval.upper, [[1.5], [101.5]], atol=1e-4)
-        assert interval.coverage == pytest.approx(0.9)
-        prediction, lower, upper, _ = interval
-        assert (lower < prediction).all()
-        assert (prediction < upper).all()
-
-
-def test_intervals_are_shared_like_predictions(
-    driver: Driver, server: LinearServer, gate: Gate, patient: None
-) -> None:
-    """By those who ask for them at the same time."""
-    known(server, driver, "line", [32.0], outputs=["y", "lower", "upper"])
-    driver.call("predict_interval", "line", [32.0])
-    gate.wait_for(1)
-    group = driver.group("line", outputs=["y", "lower", "upper"])
-    assert group is not None
-    futures = [driver.call("predict_interval", "line", [32 + 1.8 * n]) for n in range(4)]
-    from tests.support.server import eventually
-
-    assert eventually(lambda: len(group.pending) == 4)
-    gate.open()
-    intervals = [future.result(PATIENCE_S) for future in futures]
-
-    np.testing.assert_allclose([each.prediction.item() for each in intervals], range(4), atol=1e-4)
-    assert [1, 4] == [len(rows) for rows in rows_of(server)]
-
-
-@pytest.mark.parametrize("lacking", ["contract", "interval", "config"])
-def test_a_model_without_an_interval_says_so(
-    driver: Driver, server: LinearServer, lacking: str
-) -> None:
-    """And why; nothing is predicted."""
-    contract = thermometer_contract()
-    if lacking == "interval":
-        contract.ClearField("interval")
-        contract.tensors.ClearField("lower")
-        contract.tensors.ClearField("upper")
-    elif lacking == "config":
-        server.absent = {"ModelConfig"}
-    server.models["line"].contract = "" if lacking == "contract" else contracts.dumps(contract)
-    reason = {
-        "contract": "model 'line' at .* carries no contract",
-        "interval": "model 'line' at .* has no prediction interval: ask predict",
-        "config": "cannot send contracts: it has no ModelConfig",
-    }[lacking]
-    with pytest.raises(NoContractError, match=reason):
-        driver.ask("predict_interval", "line", [32.0])
-
-    assert server.requests == []
-
-
-def test_an_interval_has_one_timeout_for_all_that_it_takes(
-    driver: Driver, server: LinearServer, gate: Gate
-) -> None:
-    """What it asks about the model included."""
-    error = driver.call("predict_interval", "line", [32.0], timeout=0.2).exception(PATIENCE_S)
-    gate.open()
-
-    assert isinstance(error, DeadlineExceededError)
-    assert isinstance(error, IsothermError)

@@ -43,6 +43,21 @@ def test_requests_mean_what_protobuf_would_have_written(
             assert ModelInferRequest.FromString(data) == expected
 
 
+def test_inputs_of_one_shape_are_told_apart() -> None:
+    """By name and by type, where a model does not say what they are."""
+    envelope = Envelope("m", "", ())
+    array = np.arange(6, dtype="<f4").reshape(3, 2)
+    for inputs in [
+        [("a", "FP32", array)],
+        [("b", "FP32", array)],
+        [("b", "INT32", array.astype("<i4"))],
+        [("a", "FP64", array.astype("<f8"))],
+        [("a", "FP32", array)],
+    ]:
+        data = envelope.request(inputs)
+        assert ModelInferRequest.FromString(data) == by_protobuf("m", "", [], inputs)
+
+
 @unhurried
 @given(tensors())
 def test_requests_have_the_bytes_of_protobuf(tensor: Fitted) -> None:

@@ -11,8 +11,8 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from isotherm.client import _messages
 from isotherm.client._methods import MODEL_INFER
+from isotherm.client._request import Envelope
 from isotherm.client._security import Bearer
 from isotherm.client.cli.bench import step
 from isotherm.client.cli.bench.arrivals import Share
@@ -27,7 +27,7 @@ _ALL = Share()
 
 def _body(model):
     fitted = ("x", "FP32", np.full((1, 1), 50, np.float32))
-    return _messages.request(model, "", [fitted], ()).SerializeToString()
+    return Envelope(model, "", ()).request([fitted])
 
 
 @asynccontextmanager
