@@ -43,19 +43,44 @@ class BlockingCalls:
         """Make a call and return its answer."""
         if call.hedge_after_s is not None:
             return self._make_hedged(call, call.hedge_after_s)
-        path = call.method.path
-        connection = self.take()
         span = self.span(call)
         code = None
+        try:
+            answer = self.send(
+                call.method.path,
+                call.request,
+                call.model,
+                call.deadline.left_s(),
+                self.metadata(span),
+            )
+            code = grpc.StatusCode.OK
+        except IsothermError as error:
+            code = error.code
+            raise
+        finally:
+            if span is not None:
+                span.end(code)
+        return answer
+
+    def send(
+        self,
+        path: str,
+        request: Any,
+        model: str,
+        timeout_s: float,
+        metadata: Any = None,
+    ) -> Any:
+        """Make one attempt of a call, and of nothing else; without metadata it brings the token."""
+        connection = self.take()
         heard = False
         try:
             answer = connection.stubs[path](
-                call.request, timeout=call.deadline.left_s(), metadata=self.metadata(span)
+                request, timeout=timeout_s, metadata=metadata or self.bearer.metadata()
             )
-            code, heard = grpc.StatusCode.OK, True
+            heard = True
         except grpc.RpcError as exc:
-            code, heard = exc.code(), was_heard(exc)
-            raise self.error(exc, call.model, path) from exc
+            heard = was_heard(exc)
+            raise self.error(exc, model, path) from exc
         except ValueError as exc:
             self.check_still_open(exc)
             raise
@@ -65,9 +90,8 @@ class BlockingCalls:
             self.connections.forget(connection)
             raise
         finally:
-            self.give_back(connection, heard=heard)
-            if span is not None:
-                span.end(code)
+            for unused in self.connections.give_back(connection, heard=heard):
+                unused.close()
         return answer
 
     def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:

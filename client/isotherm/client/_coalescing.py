@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from isotherm.client._errors import IsothermError, for_another
 from isotherm.client._inputs import Fitted
-from isotherm.client._prediction import Prediction, Rows
+from isotherm.client._prediction import Part, Prediction
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
@@ -33,18 +34,18 @@ _NEWS: Final = 0.1
 
 
 class Waiter(Protocol):
-    """Whom an answer is for: a task or a thread."""
+    """Whom an answer is for, as a future: a task's is one of asyncio's."""
 
-    def waits(self) -> bool:
-        """Tell whether it is still there."""
+    def done(self) -> bool:
+        """Tell whether it waits no more."""
         ...
 
-    def succeed(self, result: Array | Prediction) -> None:
-        """Hand it its rows."""
+    def set_result(self, result: Any) -> None:
+        """Hand it its rows; it must be waiting."""
         ...
 
-    def fail(self, error: IsothermError) -> None:
-        """Hand it an error of its own."""
+    def set_exception(self, error: Any) -> None:
+        """Hand it an error of its own; it must be waiting."""
         ...
 
 
@@ -66,6 +67,54 @@ class Member:
         self.span: Any = None
         self.batch: Batch | None = None
 
+    @property
+    def at_s(self) -> float:
+        """By when the caller wants its rows, as a reading of `time.monotonic`."""
+        return self.deadline.at_s
+
+    def succeed(self, result: Array | Prediction) -> None:
+        """Hand it its rows, if it still waits."""
+        if not self.waiter.done():
+            self.waiter.set_result(result)
+
+    def fail(self, error: IsothermError) -> None:
+        """Hand it an error of its own, if it still waits."""
+        if not self.waiter.done():
+            self.waiter.set_exception(error)
+
+
+class PlainMember(Member):
+    """A caller whose array is its model's only input as it is.
+
+    Every object that waits for an answer is one that the garbage collector looks at meanwhile, and
+    that took a third of the time: what can be made when it is needed is not kept.
+    """
+
+    __slots__ = ("_at_s", "_timeout_s")
+
+    def __init__(self, group: Group, x: Array, rows: int, at_s: float, timeout_s: float) -> None:
+        self.group = group
+        self.x = x
+        self.rows = rows
+        self.waiter = self.span = self.batch = None
+        self._at_s = at_s
+        self._timeout_s = timeout_s
+
+    @property
+    def at_s(self) -> float:
+        """By when the caller wants its rows, as a reading of `time.monotonic`."""
+        return self._at_s
+
+    @property
+    def deadline(self) -> Deadline:  # type: ignore[override]
+        """The same with the timeout."""
+        return Deadline(self._at_s, self._timeout_s)
+
+    @property
+    def fitted(self) -> Sequence[Fitted]:  # type: ignore[override]
+        """The input tensor."""
+        return (self.group.plain(self.x),)
+
 
 class Group:
     """Callers of one model who want the same outputs. A shell of threads takes the lock."""
@@ -81,6 +130,8 @@ class Group:
         self.outputs = outputs
         self.pending: deque[Member] = deque()
         self.running: set[Batch | Lone] = set()
+        # Whether the model is another one by now.
+        self.stale = False
         # For threads.
         self.lock = threading.Lock()
         # For tasks: whether a look at those who wait has been ordered, at once or for later.
@@ -88,6 +139,11 @@ class Group:
         self.watched = False
         # How long its requests take.
         self._usual_s = 0.0
+
+    def plain(self, x: Array) -> Fitted:
+        """Return an array as the model's only input."""
+        plain = self.served.plain
+        return plain.name, plain.datatype, x
 
     def patience_s(self) -> float:
         """Return how long a request may be out before others go ahead of it."""
@@ -103,7 +159,7 @@ class Group:
         pending = self.pending
         while pending and (not members or rows + pending[0].rows <= limit):
             member = pending.popleft()
-            if member.waiter.waits():
+            if not member.waiter.done():
                 members.append(member)
                 rows += member.rows
         if not members:
@@ -125,7 +181,7 @@ class Group:
     def put_back(self, batch: Batch) -> None:
         """Let those wait again whose request was given up on the way."""
         self.pending.extendleft(
-            member for member in reversed(batch.members) if member.waiter.waits()
+            member for member in reversed(batch.members) if not member.waiter.done()
         )
 
     def _has_room(self) -> bool:
@@ -147,6 +203,9 @@ class Lone:
         self.begun_at_s = begun_at_s
 
 
+_at_s = attrgetter("at_s")
+
+
 class Batch:
     """Callers whose rows go into one request."""
 
@@ -156,11 +215,7 @@ class Batch:
         self.group = group
         self.members = members
         # Who can wait longest: nobody is cut off by another's hurry.
-        self.leader = (
-            members[0]
-            if len(members) == 1
-            else max(members, key=lambda member: member.deadline.at_s)
-        )
+        self.leader = members[0] if len(members) == 1 else max(members, key=_at_s)
         self.deadline = self.leader.deadline
         self.begun_at_s = time.monotonic()
         # Of asyncio, while it runs.
@@ -184,7 +239,7 @@ class Batch:
         """Hand each member its rows; False where the answer does not have one row for each."""
         members = self.members
         if len(members) == 1:
-            members[0].waiter.succeed(answer)
+            members[0].succeed(answer)
             return True
         rows = sum(member.rows for member in members)
         if isinstance(answer, Prediction):
@@ -194,14 +249,14 @@ class Batch:
         start = 0
         for member in members:
             stop = start + member.rows
-            member.waiter.succeed(answer[start:stop])
+            member.succeed(answer[start:stop])
             start = stop
         return True
 
     def fail(self, error: IsothermError) -> None:
         """Hand each member that still waits an error of its own."""
         for member in self.members:
-            member.waiter.fail(for_another(error))
+            member.fail(for_another(error))
 
     def without(self, leaving: Sequence[Member]) -> Batch | None:
         """Return the request for the others; None where there is nobody else."""
@@ -220,6 +275,6 @@ class Batch:
         start = 0
         for member in self.members:
             stop = start + member.rows
-            member.waiter.succeed(Prediction({}, Rows(answer, start, stop)))
+            member.succeed(Part(answer, start, stop))
             start = stop
         return True

@@ -123,9 +123,13 @@ class Conversations(Questions):
             group = served.groups.setdefault(wanted, made)
         return group
 
-    def is_current(self, group: Group) -> bool:
-        """Tell whether a group's model is still the one that is remembered by its name."""
-        return self._served.get(group.key) is group.served
+    def answer_of(self, group: Group, data: bytes) -> Array | Prediction:
+        """Return what answers the request of one caller alone."""
+        self.retries.succeeded()
+        answer: Answer = group.format.reader.read(data)
+        if answer.version != group.served.version:
+            self.look_at_version(group.served, group.key, answer)
+        return answer.result
 
     def alone(
         self, group: Group, x: Inputs, deadline: Deadline
@@ -210,9 +214,9 @@ class Conversations(Questions):
                     group.served, group.key, member.x, group.outputs, deadline, for_another(refusal)
                 )
         except IsothermError as error:
-            member.waiter.fail(error)
+            member.fail(error)
         else:
-            member.waiter.succeed(result)
+            member.succeed(result)
 
     def _infer(
         self, served: Served, key: Key, x: Inputs, wanted: tuple[str, ...], deadline: Deadline
@@ -256,6 +260,7 @@ class Conversations(Questions):
         """Tell whether another version answered than the one described, and forget that one."""
         if not served.version or answer.version == served.version:
             return False
+        served.forget()
         if self._served.get(key) is served:
             self._served.pop(key, None)
         return True
@@ -283,6 +288,8 @@ class Conversations(Questions):
                 raise
             self._failed.pop(key, None)
             served = describe(key, metadata, config)
+            if known is not None:
+                known.forget()
             self._served[key] = served
             return served
         finally:

@@ -44,7 +44,7 @@ class Layout(NamedTuple):
         if len(self.places) == 1:
             (place,) = self.places.values()
             return place.array(data)
-        return Prediction({}, Lying(self.places, data))
+        return Lying(self.places, data)
 
 
 def find(data: bytes, message: ModelInferResponse, outputs: Sequence[str]) -> Layout | None:

@@ -21,7 +21,7 @@ from isotherm.v1.open_inference_pb2 import ModelConfig, ModelMetadataResponse
 _MOST_ROWS: Final = 1024
 # A caller with more has a batch already: copying it would cost more than a request of its own.
 MOST_SHARED_ROWS: Final = 64
-_MOST_BYTES_OF_ONE: Final = 64 * 1024
+MOST_SHARED_BYTES: Final = 64 * 1024
 
 _ROWS_AND_FEATURES: Final = 2
 
@@ -70,17 +70,27 @@ class Served:
         names = {spec.name for spec in self.outputs}
         return [name for name in outputs if names and name not in names]
 
+    @property
+    def shared_rows(self) -> int:
+        """How many rows one caller of a group may have."""
+        return min(MOST_SHARED_ROWS, self.merged_rows)
+
+    def forget(self) -> None:
+        """Have nobody join its groups any more."""
+        for group in self.groups.values():
+            group.stale = True
+
     def rows_to_share(self, fitted: Sequence[Fitted]) -> int:
         """Return how many rows a request has that may travel with others; 0 where it should not."""
         rows: int = fitted[0][2].shape[0]
-        if not 0 < rows <= min(MOST_SHARED_ROWS, self.merged_rows):
+        if not 0 < rows <= self.shared_rows:
             return 0
         size = 0
         for _, _, array in fitted:
             if array.shape[0] != rows:
                 return 0
             size += array.nbytes
-        return rows if size <= _MOST_BYTES_OF_ONE else 0
+        return rows if size <= MOST_SHARED_BYTES else 0
 
     def format(self, key: tuple[str, str], outputs: tuple[str, ...]) -> Format:
         """Return what makes the requests for these outputs, and reads their answers."""

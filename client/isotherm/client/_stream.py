@@ -39,20 +39,19 @@ class Slot:
         self._result: Any = None
         self._error: IsothermError | None = None
 
-    def waits(self) -> bool:
-        """Tell whether nothing has come yet."""
-        return not self._over
+    def done(self) -> bool:
+        """Tell whether it has been filled."""
+        return self._over
 
-    def succeed(self, result: Array | Prediction) -> None:
+    def set_result(self, result: Array | Prediction) -> None:
         """Keep the outputs."""
         self._result = result
         self._over = True
 
-    def fail(self, error: IsothermError) -> None:
+    def set_exception(self, error: IsothermError) -> None:
         """Keep the reason why there are none."""
-        if not self._over:
-            self._error = error
-            self._over = True
+        self._error = error
+        self._over = True
 
     def outcome(self) -> Array | Prediction:
         """Return the outputs, or raise the error."""
@@ -164,6 +163,6 @@ def until_broken(batches: Iterable[Inputs], broken: list[Exception]) -> Iterator
 
 def _into(slot: Slot, conversation: Conversation[Array | Prediction]) -> Conversation[None]:
     try:
-        slot.succeed((yield from conversation))
+        slot.set_result((yield from conversation))
     except IsothermError as error:
-        slot.fail(error)
+        slot.set_exception(error)

@@ -17,35 +17,13 @@ from isotherm.client._inputs import Inputs
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
-from isotherm.client._steps import Call, Conversation, Enter, Gate, Pause, Result, Step
+from isotherm.client._shortcut import Shortcuts
+from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.client._stream import Packing, Parcel, Slot, until_broken
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
 _NO_SPAN: Final = nullcontext()
-
-
-class Seat:
-    """Where a task waits for its rows."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[Any]) -> None:
-        self.future = future
-
-    def waits(self) -> bool:
-        """Tell whether it is still there."""
-        return not self.future.done()
-
-    def succeed(self, result: Array | Prediction) -> None:
-        """Hand it its rows."""
-        if not self.future.done():
-            self.future.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        """Hand it an error of its own."""
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class Tasks:
@@ -54,6 +32,7 @@ class Tasks:
     def __init__(self, settings: Settings) -> None:
         self.conversations = Conversations(settings)
         self._calls = AsyncioCalls(settings, self.conversations)
+        self._shortcuts = Shortcuts(self.conversations)
         self._gates: dict[tuple[str, str], asyncio.Lock] = {}
         # The loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,12 +72,27 @@ class Tasks:
         timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other tasks where they ask at the same time."""
+        shortcut = self._shortcuts.find(model, version, outputs)
+        member = None if shortcut is None else shortcut.member(x, timeout_s)
+        if member is None:
+            deadline = self.conversations.begin(timeout_s)
+            return await self._predict(model, x, version, outputs, deadline)
+        try:
+            return await self._join(member)
+        except asyncio.CancelledError:
+            self._left(member)
+            raise
+
+    async def _predict(
+        self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
+    ) -> Array | Prediction:
         conversations = self.conversations
-        deadline = conversations.begin(timeout_s)
         with prediction(model, conversations.target) if traces() else _NO_SPAN:
             member = conversations.member(model, x, version, outputs, deadline)
             if member is None:
                 return await self.run(conversations.predict(model, x, version, outputs, deadline))
+            member.span = current()
+            self._shortcuts.remember(member.group, model, version, outputs)
             try:
                 return await self._join(member)
             except asyncio.CancelledError:
@@ -108,8 +102,7 @@ class Tasks:
     def _join(self, member: Member) -> asyncio.Future[Array | Prediction]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Array | Prediction] = loop.create_future()
-        member.waiter = Seat(future)
-        member.span = current()
+        member.waiter = future
         group = member.group
         group.pending.append(member)
         if not group.called:
@@ -117,8 +110,8 @@ class Tasks:
             group.called = True
             self._groups.add(group)
             loop.call_soon(self._start, group)
-        if member.deadline.at_s < self._sweep_at_s:
-            self._sweep_by(member.deadline.at_s)
+        if member.at_s < self._sweep_at_s:
+            self._sweep_by(member.at_s)
         return future
 
     def stream(
@@ -207,17 +200,18 @@ class Tasks:
         if task.cancelled():
             # Nobody waits any more, or the loop ends.
             for member in batch.members:
-                member.waiter.future.cancel()
+                member.waiter.cancel()
         elif (error := task.exception()) is not None:
             for member in batch.members:
-                member.waiter.fail(error)
+                if not member.waiter.done():
+                    member.waiter.set_exception(error)
         following = batch.group.finish(batch)
         if following is not None:
             self._launch(following)
 
     def _left(self, member: Member) -> None:
         batch = member.batch
-        if batch is not None and not any(other.waiter.waits() for other in batch.members):
+        if batch is not None and not any(not other.waiter.done() for other in batch.members):
             batch.task.cancel()
 
     def _sweep_by(self, at_s: float) -> None:
@@ -235,13 +229,15 @@ class Tasks:
         for group in list(self._groups):
             members = [*group.pending, *(one for batch in group.running for one in batch.members)]
             for member in members:
-                if not member.waiter.waits():
+                if member.waiter.done():
                     continue
-                if member.deadline.at_s > now_s:
-                    next_at_s = min(next_at_s, member.deadline.at_s)
+                if member.at_s > now_s:
+                    next_at_s = min(next_at_s, member.at_s)
                     continue
                 model = group.key[0]
-                member.waiter.fail(member.deadline.passed(model, self.conversations.target))
+                member.waiter.set_exception(
+                    member.deadline.passed(model, self.conversations.target)
+                )
                 self._left(member)
             if not members:
                 self._groups.discard(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,14 +12,15 @@ from contextvars import copy_context
 from typing import Any, Final, cast
 
 from isotherm.client._blocking_calls import BlockingCalls
-from isotherm.client._coalescing import Batch, Group, Member
+from isotherm.client._coalescing import Batch, Lone, Member
 from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
+from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
-from isotherm.client._shortcut import Shortcut
+from isotherm.client._shortcut import Shortcut, Shortcuts
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.client._stream import REQUESTS, Packing, Parcel, until_broken
 from isotherm.client._trace import current, prediction, traces
@@ -40,20 +42,19 @@ class Ticket:
         self._error: IsothermError | None = None
         self._bell: Any = None
 
-    def waits(self) -> bool:
-        """Tell whether it is still there."""
-        return not self.over
+    def done(self) -> bool:
+        """Tell whether it waits no more."""
+        return self.over
 
-    def succeed(self, result: Array | Prediction) -> None:
+    def set_result(self, result: Array | Prediction) -> None:
         """Hand it its rows."""
         self._result = result
         self._end()
 
-    def fail(self, error: IsothermError) -> None:
+    def set_exception(self, error: IsothermError) -> None:
         """Hand it an error of its own."""
-        if not self.over:
-            self._error = error
-            self._end()
+        self._error = error
+        self._end()
 
     def appoint(self, batch: Batch) -> None:
         """Have it make the next request."""
@@ -97,7 +98,7 @@ class Threads:
         self.conversations = Conversations(settings)
         self._calls = BlockingCalls(settings, self.conversations)
         self._gates: dict[tuple[str, str], threading.Lock] = {}
-        self._shortcuts: dict[tuple[str, Version, str | None], Shortcut] = {}
+        self._shortcuts = Shortcuts(self.conversations)
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -124,12 +125,11 @@ class Threads:
         timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other threads where they ask at the same time."""
-        if outputs is None or isinstance(outputs, str):
-            shortcut = self._shortcuts.get((model, version, outputs))
-            if shortcut is not None:
-                result = shortcut.infer(x, timeout_s, self._go_on_alone)
-                if result is not None:
-                    return result
+        shortcut = self._shortcuts.find(model, version, outputs)
+        if shortcut is not None:
+            member = shortcut.member(x, timeout_s)
+            if member is not None:
+                return self._share(member, shortcut)
         deadline = self.conversations.begin(timeout_s)
         with prediction(model, self.conversations.target) if traces() else _NO_SPAN:
             return self._predict(model, x, version, outputs, deadline)
@@ -141,39 +141,61 @@ class Threads:
         member = conversations.member(model, x, version, outputs, deadline)
         if member is None:
             return self.run(conversations.predict(model, x, version, outputs, deadline))
-        ticket = member.waiter = Ticket()
-        ticket.hang()
         member.span = current()
+        self._shortcuts.remember(member.group, model, version, outputs)
+        return self._share(member)
+
+    def _share(self, member: Member, shortcut: Shortcut | None = None) -> Array | Prediction:
+        """Infer at once where nobody else asks, else together with those who do."""
         group = member.group
+        ticket = member.waiter = Ticket()
         with group.lock:
-            group.pending.append(member)
-            self._appoint(group.take())
-        self._remember(group, model, version, outputs)
+            if shortcut is not None and not group.running and not group.pending:
+                lone = Lone(time.monotonic())
+                group.running.add(lone)
+            else:
+                lone = None
+                ticket.hang()
+                group.pending.append(member)
+                self._appoint(group.take())
+        if lone is not None and shortcut is not None:
+            return self._ask_alone(member, lone, shortcut)
         batch = self._wait(member)
         if batch is not None:
             self._lead(batch)
         return ticket.outcome()
 
-    def _remember(self, group: Group, model: str, version: Version, outputs: Outputs) -> None:
-        """Take a shortcut the next time, where there is one."""
-        plain = group.served.plain
-        if plain is None or self.conversations.hedges is not None:
-            return
-        if outputs is None or isinstance(outputs, str):
-            key = model, version, outputs
-            known = self._shortcuts.get(key)
-            if known is None or known.group is not group:
-                self._shortcuts[key] = Shortcut(group, plain, self.conversations, self._calls)
-
-    def _go_on_alone(
-        self, group: Group, x: Inputs, deadline: Deadline, refusal: IsothermError
-    ) -> Array | Prediction:
-        """Infer after a first attempt that has failed."""
-        conversation = self.conversations.alone(group, x, deadline)
+    def _ask_alone(self, member: Member, lone: Lone, shortcut: Shortcut) -> Array | Prediction:
+        group = member.group
         try:
-            # Which is the one that the conversation begins with.
-            next(conversation)
-            return self._go_on(conversation, conversation.throw(refusal))
+            request = shortcut.request(member.x)
+            refusal: IsothermError | None = None
+            if request is not None:
+                try:
+                    data = self._calls.send(
+                        MODEL_INFER.path,
+                        request,
+                        group.key[0],
+                        max(0.0, member.at_s - time.monotonic()),
+                    )
+                except IsothermError as error:
+                    refusal = error
+                else:
+                    return self.conversations.answer_of(group, data)
+            return self._go_on_alone(member, refusal)
+        finally:
+            with group.lock:
+                self._appoint(group.finish(lone))
+
+    def _go_on_alone(self, member: Member, refusal: IsothermError | None) -> Array | Prediction:
+        """Infer by a conversation, perhaps after a first attempt that has failed."""
+        conversation = self.conversations.alone(member.group, member.x, member.deadline)
+        try:
+            step = next(conversation)
+            if refusal is not None:
+                # It was the one that the conversation begins with.
+                step = conversation.throw(refusal)
+            return self._go_on(conversation, step)
         except StopIteration as end:
             return cast("Array | Prediction", end.value)
         finally:
@@ -259,7 +281,7 @@ class Threads:
         ticket: Ticket = member.waiter
         group = member.group
         try:
-            while (left_s := member.deadline.left_s()) > 0:
+            while (left_s := member.at_s - time.monotonic()) > 0:
                 if ticket.wait(min(left_s, group.patience_s())):
                     return ticket.lead
                 # Whoever is out should be back by now.

@@ -54,7 +54,7 @@ def test_everybody_who_stays_gets_its_own_rows(
     members = join(group, [size for size, _ in callers])
     for member, (_, leaves) in zip(members, callers, strict=True):
         if leaves:
-            member.waiter.fail(InvalidInputError("left"))
+            member.fail(InvalidInputError("left"))
     sent: list[Member] = []
     batch = group.take()
     while batch is not None:
@@ -92,7 +92,7 @@ def test_an_answer_of_other_rows_is_given_to_nobody(sizes: list[int], more: int)
     assert not batch.deliver(np.zeros((rows, 1)))
     assert not batch.deliver(np.zeros(()))
     assert not batch.deliver(Prediction({"y": good, "z": np.zeros((rows, 1))}))
-    assert all(member.waiter.waits() for member in members)
+    assert all(not member.waiter.done() for member in members)
 
 
 @unhurried
@@ -132,7 +132,7 @@ def test_who_was_put_back_goes_first() -> None:
     batch = group.take()
     assert batch is not None
     late = join(group, [1])
-    early[1].waiter.fail(InvalidInputError("left"))
+    early[1].fail(InvalidInputError("left"))
     group.put_back(batch)
     following = group.finish(batch)
 
