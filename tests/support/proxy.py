@@ -88,7 +88,7 @@ class Proxy:
     def stop(self) -> None:
         """Close everything."""
         self.refuse()
-        self.reset()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -123,6 +123,15 @@ class Proxy:
             self._listener = await self._loop.create_server(
                 lambda: Connection(self).caller, self.host, self.port
             )
+
+    async def _end(self) -> None:
+        # A connection that is just being accepted is none of ours yet.
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        if accepting:
+            await asyncio.wait(accepting, timeout=1.0)
+        # What was accepted is told of in the loop's next turn.
+        await asyncio.sleep(0)
+        await self._reset()
 
     async def _reset(self) -> int:
         connections = tuple(self._connections)
