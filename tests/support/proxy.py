@@ -117,6 +117,11 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self.fault.refuses and self._listener is not None:
+            # What asyncio has accepted and made no connection of yet, it would leave open.
+            for listening in self._listener.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             self._listener.close()
             self._listener = None
         elif not self.fault.refuses and self._listener is None:
@@ -125,7 +130,7 @@ class Proxy:
             )
 
     async def _end(self) -> None:
-        # A connection that is just being accepted is none of ours yet.
+        # A connection that is just being made is none of ours yet.
         accepting = asyncio.all_tasks() - {asyncio.current_task()}
         if accepting:
             await asyncio.wait(accepting, timeout=1.0)
