@@ -179,10 +179,12 @@ def faults(proxy: Proxy, server: Server) -> Iterator[Counter[str]]:
             over.wait(rng.uniform(0.0, 0.1))
             proxy.heal()
             if number % KILL_EVERY == 0:
-                # One that is being started again has no number yet.
+                # Those that are being started again have no number yet.
+                workers = server.workers()
                 with suppress(ProcessLookupError):
-                    os.kill(rng.choice(server.workers()), signal.SIGKILL)
-                    happened["killed"] += 1
+                    if workers:
+                        os.kill(rng.choice(workers), signal.SIGKILL)
+                        happened["killed"] += 1
 
     thread = threading.Thread(target=work)
     thread.start()

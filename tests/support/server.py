@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 START_TIMEOUT_S = 60.0
@@ -99,11 +99,14 @@ class Server:
         # Whichever of the supervisor's threads started them.
         lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         children = sorted({int(child) for each in lists for child in each.read_text().split()})
-        return [
-            child
-            for child in children
-            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
+        workers = []
+        for child in children:
+            # One that has just ended has nothing to be read.
+            with suppress(OSError):
+                command_line = Path(f"/proc/{child}/cmdline").read_bytes()
+                if command_line and b"resource_tracker" not in command_line:
+                    workers.append(child)
+        return workers
 
 
 @contextmanager
