@@ -11,6 +11,9 @@ from tests.faults.drivers import fail, succeed
 from tests.support.proxy import Proxy
 from tests.support.relay import Way
 
+# Each waits for deadlines to pass: together they take half a minute.
+pytestmark = pytest.mark.slow
+
 
 def gone(proxy: Proxy) -> None:
     """Let the server be gone: its connections are reset, and nobody listens."""

@@ -20,6 +20,9 @@ from tests.support.proxy import Proxy
 from tests.support.relay import HOST, Way
 from tests.support.server import eventually, halted, serving
 
+# Each waits for a server that starts again: together they take half a minute.
+pytestmark = pytest.mark.slow
+
 LONG_S = 10.0
 # At the end of a server nobody waits for callers who do not listen any more.
 GRACE = ("--grace", "1")
