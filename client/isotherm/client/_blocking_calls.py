@@ -22,7 +22,7 @@ class BlockingCalls:
 
     def __init__(self, settings: Settings, conversations: Conversations) -> None:
         self._conversations = conversations
-        self.bearer = Bearer(settings.token)
+        self._bearer = Bearer(settings.token)
         secured = secure(settings.tls)
         # Now: a file that cannot be read is an error of the constructor.
         known = credentials(secured)
@@ -75,7 +75,7 @@ class BlockingCalls:
         heard = False
         try:
             answer = connection.stubs[path](
-                request, timeout=timeout_s, metadata=metadata or self.bearer.metadata()
+                request, timeout=timeout_s, metadata=metadata or self._bearer.metadata()
             )
             heard = True
         except grpc.RpcError as exc:
@@ -84,14 +84,13 @@ class BlockingCalls:
         except ValueError as exc:
             self.check_still_open(exc)
             raise
-        except Exception:
-            raise
-        except BaseException:
-            self.connections.forget(connection)
+        except BaseException as exc:
+            if not isinstance(exc, Exception):
+                # Interrupted within gRPC, whose locks may stay taken.
+                self.connections.forget(connection)
             raise
         finally:
-            for unused in self.connections.give_back(connection, heard=heard):
-                unused.close()
+            self.give_back(connection, heard=heard)
         return answer
 
     def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:
@@ -112,7 +111,7 @@ class BlockingCalls:
 
     def metadata(self, span: CallSpan | None) -> Any:
         """Return what a call brings: the token, and the trace that it belongs to."""
-        token = self.bearer.metadata()
+        token = self._bearer.metadata()
         return with_trace(token) if span is None else span.metadata(token)
 
     def error(self, cause: Any, model: str, path: str) -> IsothermError:

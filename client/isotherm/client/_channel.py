@@ -58,7 +58,7 @@ def stubs(channel: Any) -> Mapping[str, Any]:
 
 def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
     """Return the options for a channel to `target`, blocking or asyncio."""
-    balancing = [("grpc.service_config", _BALANCING)] if is_balanced(target) else []
+    balancing = [("grpc.service_config", _BALANCING)] if _is_balanced(target) else []
     return [
         *tls_options(tls),
         ("grpc.max_receive_message_length", _UNLIMITED),
@@ -78,7 +78,7 @@ def options(target: str, tls: Tls | None = None) -> list[tuple[str, int | str]]:
     ]
 
 
-def is_balanced(target: str) -> bool:
+def _is_balanced(target: str) -> bool:
     """Tell whether the target's name stands for several servers."""
     return target.startswith(_BALANCED_SCHEMES)
 

@@ -37,7 +37,7 @@ class Hedge:
         if not 0.5 <= self.percentile < 1:  # noqa: PLR2004  below, most calls would be late
             msg = f"percentile is {self.percentile}, expected 0.5 or more and less than 1"
             raise ValueError(msg)
-        if not 0 < self.budget <= 0.5:  # noqa: PLR2004
+        if not 0 < self.budget <= 0.5:  # noqa: PLR2004  more would be a second load
             msg = f"budget is {self.budget}, expected a share above 0 and up to 0.5"
             raise ValueError(msg)
         if not self.minimum_s > 0:
