@@ -84,6 +84,11 @@ class ModelTotals:
         return self._list(layout.REQUESTS, layout.CODES)
 
     @property
+    def answered(self) -> int:
+        """Requests answered with OK."""
+        return self.requests[0]
+
+    @property
     def rejected(self) -> list[int]:
         """Requests that were not run, by Rejection."""
         return self._list(layout.REJECTED, len(Rejection))

@@ -38,7 +38,7 @@ def _us(phase: Phase) -> Callable[[ModelTotals], float]:
 
 
 _VALUES: Final[Sequence[tuple[Untyped, Callable[[ModelTotals], float]]]] = (
-    (triton.SUCCESS, lambda model: model.requests[0]),
+    (triton.SUCCESS, lambda model: model.answered),
     (triton.ROWS, lambda model: model.rows),
     (triton.EXECUTIONS, lambda model: model.executions),
     (triton.DURATION, lambda model: model.duration.sum_ns // 1000),

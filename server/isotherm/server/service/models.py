@@ -161,9 +161,9 @@ def _config_type(spec: TensorSpec) -> pb.DataType.ValueType:
 
 
 def _statistics(model: ModelTotals) -> pb.ModelStatistics:
-    requests = model.duration.count
     phases = {phase: model.phase(phase) for phase in Phase}
-    succeeded = pb.StatisticDuration(count=requests, ns=model.duration.sum_ns)
+    # Counted before they are answered, while what they took is known only afterwards.
+    succeeded = pb.StatisticDuration(count=model.answered, ns=model.duration.sum_ns)
     return pb.ModelStatistics(
         name=model.name,
         version=str(model.version),
