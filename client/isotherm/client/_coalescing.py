@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final, Protocol
 
@@ -76,6 +76,11 @@ class Member:
         """Hand it its rows, if it still waits."""
         if not self.waiter.done():
             self.waiter.set_result(result)
+
+    def succeed_quietly(self, result: Array | Prediction) -> None:
+        """Hand it its rows, if it still waits, and leave it to others to wake it."""
+        if not self.waiter.done():
+            self.waiter.put_result(result)
 
     def fail(self, error: IsothermError) -> None:
         """Hand it an error of its own, if it still waits."""
@@ -171,7 +176,9 @@ class Group:
         return batch
 
     def finish(self, batch: Batch | Lone) -> Batch | None:
-        """Return the next request after one that is over."""
+        """Return the next request after one that is over; None where that was known before."""
+        if batch not in self.running:
+            return None
         self.running.discard(batch)
         # One that hung says nothing about the others.
         took_s = min(time.monotonic() - batch.begun_at_s, 2 * self.patience_s())
@@ -209,7 +216,7 @@ _at_s = attrgetter("at_s")
 class Batch:
     """Callers whose rows go into one request."""
 
-    __slots__ = ("begun_at_s", "deadline", "group", "leader", "members", "task")
+    __slots__ = ("begun_at_s", "deadline", "group", "leader", "members", "task", "wake")
 
     def __init__(self, group: Group, members: list[Member]) -> None:
         self.group = group
@@ -220,6 +227,8 @@ class Batch:
         self.begun_at_s = time.monotonic()
         # Of asyncio, while it runs.
         self.task: Any = None
+        # Wakes all members at once, where a shell can do that for less than one by one.
+        self.wake: Callable[[], None] | None = None
 
     def callers(self) -> tuple[Any, ...]:
         """Return the members' spans."""
@@ -246,11 +255,14 @@ class Batch:
             return self._deliver_several(answer, rows)
         if answer.shape[:1] != (rows,):
             return False
+        succeed = self._succeed()
         start = 0
         for member in members:
             stop = start + member.rows
-            member.succeed(answer[start:stop])
+            succeed(member, answer[start:stop])
             start = stop
+        if self.wake is not None:
+            self.wake()
         return True
 
     def fail(self, error: IsothermError) -> None:
@@ -272,9 +284,15 @@ class Batch:
     def _deliver_several(self, answer: Prediction, rows: int) -> bool:
         if any(shape[:1] != (rows,) for shape in (array.shape for array in answer.values())):
             return False
+        succeed = self._succeed()
         start = 0
         for member in self.members:
             stop = start + member.rows
-            member.succeed(Part(answer, start, stop))
+            succeed(member, Part(answer, start, stop))
             start = stop
+        if self.wake is not None:
+            self.wake()
         return True
+
+    def _succeed(self) -> Callable[[Member, Array | Prediction], None]:
+        return Member.succeed if self.wake is None else Member.succeed_quietly

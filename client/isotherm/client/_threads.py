@@ -7,8 +7,9 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, cast
 
 from isotherm.client._blocking_calls import BlockingCalls
@@ -23,72 +24,14 @@ from isotherm.client._settings import Settings
 from isotherm.client._shortcut import Shortcut, Shortcuts
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
 from isotherm.client._stream import REQUESTS, Packing, Parcel, until_broken
+from isotherm.client._ticket import Ticket
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
 
 _NO_SPAN: Final = nullcontext()
-
-
-class Ticket:
-    """Where a thread waits for its rows, or for its turn to make a request for all who wait."""
-
-    __slots__ = ("_bell", "_error", "_result", "lead", "over")
-
-    def __init__(self) -> None:
-        self.over = False
-        # The request that it is to make.
-        self.lead: Batch | None = None
-        self._result: Any = None
-        self._error: IsothermError | None = None
-        self._bell: Any = None
-
-    def done(self) -> bool:
-        """Tell whether it waits no more."""
-        return self.over
-
-    def set_result(self, result: Array | Prediction) -> None:
-        """Hand it its rows."""
-        self._result = result
-        self._end()
-
-    def set_exception(self, error: IsothermError) -> None:
-        """Hand it an error of its own."""
-        self._error = error
-        self._end()
-
-    def appoint(self, batch: Batch) -> None:
-        """Have it make the next request."""
-        self.lead = batch
-        self._ring()
-
-    def hang(self) -> None:
-        """Get ready for `wait`, before anybody else knows of the ticket."""
-        self._bell = threading.Lock()
-        self._bell.acquire()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until something has come; False when nothing has."""
-        bell = self._bell
-        return bell is None or bool(bell.acquire(timeout=timeout_s))
-
-    def outcome(self) -> Array | Prediction:
-        """Return its rows, or raise its error."""
-        if self._error is not None:
-            try:
-                raise self._error
-            finally:
-                # The traceback would hold the error in a circle.
-                self._error = None
-        return cast("Array | Prediction", self._result)
-
-    def _end(self) -> None:
-        self.over = True
-        self._ring()
-
-    def _ring(self) -> None:
-        bell, self._bell = self._bell, None
-        if bell is not None:
-            bell.release()
+# How many others a woken thread wakes. One thread that woke all of them would hold the interpreter
+# meanwhile, while they queue for it.
+_HEIRS: Final = 4
 
 
 class Threads:
@@ -280,9 +223,11 @@ class Threads:
         """Wait for rows; return the request that this thread is to make, if it is chosen."""
         ticket: Ticket = member.waiter
         group = member.group
+        woken = False
         try:
             while (left_s := member.at_s - time.monotonic()) > 0:
-                if ticket.wait(min(left_s, group.patience_s())):
+                woken = ticket.wait(min(left_s, group.patience_s()))
+                if woken or ticket.over:
                     return ticket.lead
                 # Whoever is out should be back by now.
                 with group.lock:
@@ -290,6 +235,11 @@ class Threads:
         except BaseException:
             self._leave(member)
             raise
+        finally:
+            if not woken:
+                with group.lock:
+                    ticket.asleep = False
+            ticket.wake_heirs()
         if self._leave(member):
             raise member.deadline.passed(group.key[0], self.conversations.target)
         return None
@@ -309,17 +259,35 @@ class Threads:
 
     def _lead(self, batch: Batch) -> None:
         group = batch.group
+        if len(batch.members) > 1:
+            batch.wake = partial(self._wake, batch)
         try:
             self.run(self.conversations.together(batch))
         except BaseException:
-            # Interrupted, most likely: the others still wait.
+            # Interrupted, most likely: the others still wait, if only to be woken.
             batch.leader.waiter.over = True
+            for member in batch.members:
+                if member.waiter.over:
+                    with suppress(RuntimeError):
+                        member.waiter.ring()
             with group.lock:
                 group.put_back(batch)
             raise
         finally:
             with group.lock:
                 self._appoint(group.finish(batch))
+
+    def _wake(self, batch: Batch) -> None:
+        """Let the next request be made, and then all members go on who have their rows."""
+        group = batch.group
+        with group.lock:
+            self._appoint(group.finish(batch))
+            sleeping = (each.waiter for each in batch.members if each is not batch.leader)
+            tickets = [ticket for ticket in sleeping if ticket.asleep]
+            for index, ticket in enumerate(tickets, 1):
+                ticket.bequeath(tickets[index * _HEIRS : (index + 1) * _HEIRS])
+        for ticket in tickets[:_HEIRS]:
+            ticket.ring()
 
     def _appoint(self, batch: Batch | None) -> None:
         if batch is not None:

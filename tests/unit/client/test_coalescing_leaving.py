@@ -63,6 +63,27 @@ def test_whose_time_is_up_ends_and_the_others_go_on(
 
 
 @pytest.mark.usefixtures("patient")
+def test_those_who_left_are_not_needed_to_wake_the_others(
+    driver: Driver, server: LinearServer, gate: Gate
+) -> None:
+    """Threads wake one another, and not by way of those who have gone."""
+    timeouts = [SOON_S] * 4 + [PATIENCE_S] * 4
+    futures = shared(driver, gate, *timeouts)
+    hurried = [each for each, s in zip(futures, timeouts, strict=True) if s == SOON_S]
+    errors = [each.exception(PATIENCE_S) for each in hurried]
+    gate.open_all()
+    answers = [
+        (number, each.result(PATIENCE_S / 2).item())
+        for number, each in enumerate(futures, 1)
+        if each not in hurried
+    ]
+
+    assert all(isinstance(error, DeadlineExceededError) for error in errors)
+    assert answers == [(number, number) for number in (5, 6, 7, 8)]
+    assert len(rows_of(server)) == 2
+
+
+@pytest.mark.usefixtures("patient")
 def test_whose_time_is_up_before_its_turn_is_not_sent(
     driver: Driver, server: LinearServer, gate: Gate
 ) -> None:

@@ -12,7 +12,7 @@ from isotherm.client import InvalidInputError, Prediction
 from isotherm.client._coalescing import Batch, Group, Member
 from isotherm.client._served import Served, describe
 from isotherm.client._steps import Deadline
-from isotherm.client._threads import Ticket
+from isotherm.client._ticket import Ticket
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.unit.client.tensors_strategy import unhurried
 
