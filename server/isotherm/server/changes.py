@@ -36,6 +36,11 @@ class Changes:
         self._committed = committed
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        # Whether a look at the folder waits for its turn.
+        self._reconciling = False
+        # Set once the loop has put in place what the thread has loaded, or never will.
+        self._settled = threading.Event()
+        self._closed = False
 
     def load(self, name: str, done: Done) -> None:
         """Load what is on disk of one model, and let it serve."""
@@ -48,14 +53,19 @@ class Changes:
             self._commit(lambda: self._repository.unload(name), done)
 
         # Behind the loads that were asked for before it.
-        self._submit(lambda: self._loop.call_soon_threadsafe(commit))
+        self._submit(lambda: self._settle(commit))
 
     def reconcile(self) -> None:
         """Serve what is on disk now: new and changed models, and not those that are gone."""
-        self._submit(self._reconcile)
+        # One look that is still to come sees what this one would.
+        if not self._reconciling:
+            self._reconciling = True
+            self._submit(self._reconcile)
 
     def close(self) -> None:
-        """End the thread, after the load it is in."""
+        """End the thread, after the load it is in; nothing is put in place any more."""
+        self._closed = True
+        self._settled.set()
         if self._thread is not None:
             self._work.put(None)
             self._thread.join()
@@ -89,17 +99,33 @@ class Changes:
             failure = error
             self._loop.call_soon_threadsafe(lambda: done(failure))
             return
-        self._loop.call_soon_threadsafe(
+        self._settle(
             lambda: self._commit(lambda: self._repository.commit(prepared), done, prepared)
         )
 
     def _reconcile(self) -> None:
+        self._reconciling = False
         try:
             prepared = list(self._prepare_all())
         except ServerError as error:
             _log.warning("the model repository could not be read: %s", error)
             return
-        self._loop.call_soon_threadsafe(lambda: self._commit_all(prepared))
+        self._settle(lambda: self._commit_all(prepared))
+
+    def _settle(self, commit: Callable[[], None]) -> None:
+        """Have the loop put a change in place, and wait for that: the next one looks at it."""
+
+        def run() -> None:
+            try:
+                commit()
+            finally:
+                self._settled.set()
+
+        self._settled.clear()
+        self._loop.call_soon_threadsafe(run)
+        # After `clear`, since `close` sets it once.
+        if not self._closed:
+            self._settled.wait()
 
     def _prepare_all(self) -> Iterator[Prepared]:
         for name in self._repository.names():
@@ -109,11 +135,14 @@ class Changes:
                 _log.warning("%s", error)
 
     def _commit_all(self, prepared: list[Prepared]) -> None:
-        for one in prepared:
-            self._announce(self._repository.commit(one))
-        on_disk = {one.name for one in prepared}
-        for name in {entry.name for entry in self._repository.entries()} - on_disk:
-            self._announce(self._repository.unload(name))
+        try:
+            for one in prepared:
+                self._announce(self._repository.commit(one))
+            on_disk = {one.name for one in prepared}
+            for name in {entry.name for entry in self._repository.entries()} - on_disk:
+                self._announce(self._repository.unload(name))
+        finally:
+            self._reconciling = False
 
     def _commit(
         self, commit: Callable[[], Change], done: Done, prepared: Prepared | None = None
