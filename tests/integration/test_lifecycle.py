@@ -33,6 +33,34 @@ def test_sigterm_ends_an_idle_server_with_status_zero(repository: Path, transpor
         assert "every accepted call was answered" in server.log
 
 
+def test_a_folder_that_comes_late_is_served_as_the_named_model(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Alive while it waits; then there is one model, with the name that it was given."""
+    late = tmp_path / "late"
+    flags = ("--repository-wait", "60", "--model-name", "mine")
+    with serving(late, *flags, wait=False) as server:
+        assert eventually(lambda: server.get("/healthz")[0] == 200)
+        assert eventually(lambda: "waiting up to 60 s for the folder" in server.log)
+        assert not server.ready()
+        late.symlink_to(repository / "doubling")
+        assert eventually(server.ready, 60)
+        with grpc.insecure_channel(server.address) as channel:
+            answer = call(channel, "ModelInfer", infer_request("mine", x=X))
+
+    np.testing.assert_array_equal(2 * X, outputs_of(answer)["y"])
+
+
+def test_sigterm_ends_a_server_that_loads_at_once(tmp_path: Path) -> None:
+    """It has no calls yet: nobody waits for the drain of what has never served."""
+    flags = ("--repository-wait", "60", "--drain-delay", "30", "--workers", "2")
+    with serving(tmp_path / "never", *flags, wait=False) as server:
+        assert eventually(lambda: server.log.count("waiting up to 60 s") == 2, 30)
+        server.process.send_signal(signal.SIGTERM)
+
+        assert server.process.wait(10) == 0
+
+
 def test_ctrl_c_is_as_good_as_sigterm(repository: Path) -> None:
     """A person at a terminal gets a clean end too."""
     with serving(repository) as server:

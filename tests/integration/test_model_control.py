@@ -11,29 +11,20 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnx
 import pytest
 import tritonclient.grpc as triton
-from onnx import numpy_helper
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.integration.test_lifecycle import children
 from tests.support import models
+from tests.support.models import times
 from tests.support.rpc import call, error_of, infer_request, outputs_of
 from tests.support.server import eventually, serving
 
 POLL = ("--model-control", "poll", "--poll-seconds", "0.2")
 EXPLICIT = ("--model-control", "explicit")
 X = np.array([[1.0]], np.float32)
-
-
-def times(factor: float) -> onnx.ModelProto:
-    """Return a model that multiplies."""
-    model = models.doubling()
-    model.graph.initializer[0].CopyFrom(
-        numpy_helper.from_array(np.array([factor], np.float32), "two")
-    )
-    return model
 
 
 def answer(channel: grpc.Channel, model: str = "m", version: str = "") -> float:
@@ -116,6 +107,38 @@ def test_a_bad_version_leaves_the_old_one_serving_and_says_why(tmp_path: Path) -
     assert still == 2
     assert str(path) in logged
     assert mended
+
+
+@pytest.mark.parametrize("place", ["m/2", "n/1"])
+def test_what_is_refused_takes_no_server_out_of_service(tmp_path: Path, place: str) -> None:
+    """Every server that follows the folder would be; nor does a worker that starts again stop."""
+    models.publish(tmp_path, "m", times(2))
+    name, _, version = place.partition("/")
+    with (
+        serving(tmp_path, *POLL, "--workers", "2") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "model.onnx").write_bytes(b"no model")
+        noticed = eventually(lambda: (name, version) in index(channel), 20)
+        states = [server.ready(), call(channel, "ServerReady", pb.ServerReadyRequest()).ready]
+        health = health_pb2_grpc.HealthStub(channel)
+        # A worker hears of the other one twice a second.
+        serves = eventually(lambda: health.Check(health_pb2.HealthCheckRequest()).status == 1, 5)
+        workers = server.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: not server.ready(), 20)
+        back = eventually(server.ready, 30)
+        others = server.workers()
+        still = becomes(channel, 2)
+
+    assert noticed
+    assert states == [True, True]
+    assert serves
+    assert back
+    assert still
+    assert not {*workers} & {*others}
 
 
 def test_a_version_whose_file_turns_bad_goes_on_from_memory(tmp_path: Path) -> None:

@@ -69,12 +69,17 @@ def doubling_contract(**changes: Any) -> Contract:
 
 def doubling() -> onnx.ModelProto:
     """Return y = 2 x, one feature: x [batch, 1] FP32 to y [batch, 1]."""
-    two = numpy_helper.from_array(np.array([2.0], np.float32), "two")
+    return times(2)
+
+
+def times(factor: float, features: int = 1) -> onnx.ModelProto:
+    """Return y = factor x: x [batch, features] FP32 to y [batch, features]."""
+    constant = numpy_helper.from_array(np.array([factor], np.float32), "factor")
     return _model(
-        [helper.make_node("Mul", ["x", "two"], ["y"])],
-        [_info("x", TensorProto.FLOAT, 1)],
-        [_info("y", TensorProto.FLOAT, 1)],
-        [two],
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        [_info("x", TensorProto.FLOAT, features)],
+        [_info("y", TensorProto.FLOAT, features)],
+        [constant],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isotherm.server import cpus, flags, logs, observing
+from isotherm.server import cpus, flags, logs, observing, repository_flags
 from isotherm.server.config import (
     BatchingConfig,
     LimitsConfig,
@@ -70,6 +70,8 @@ def serve(
     repository: Annotated[
         Path, typer.Argument(help="Folder of <model>/<version>/model.onnx.", show_default=False)
     ],
+    model_name: repository_flags.ModelName = None,
+    repository_wait: repository_flags.RepositoryWait = 0.0,
     host: Annotated[
         str, typer.Option(help="Address to bind; 0.0.0.0 for all.", envvar="ISOTHERM_HOST")
     ] = "127.0.0.1",
@@ -118,6 +120,13 @@ def serve(
             envvar="ISOTHERM_MAX_QUEUE_ROWS",
         ),
     ] = 65536,
+    max_queue_bytes: Annotated[
+        int,
+        typer.Option(
+            help="Bytes of requests that may wait for a model in a worker; more are refused.",
+            envvar="ISOTHERM_MAX_QUEUE_BYTES",
+        ),
+    ] = 256 << 20,
     instances: Annotated[
         int,
         typer.Option(
@@ -213,6 +222,8 @@ def serve(
     try:
         config = ServerConfig(
             repository=repository,
+            model_name=model_name,
+            repository_wait_s=repository_wait,
             host=host,
             grpc_port=grpc_port,
             metrics_port=metrics_port,
@@ -225,6 +236,7 @@ def serve(
                 max_batch_size=max_batch_size,
                 max_queue_delay_us=max_queue_delay_us,
                 max_queue_rows=max_queue_rows,
+                max_queue_bytes=max_queue_bytes,
                 instances=instances,
             ),
             security=SecurityConfig(

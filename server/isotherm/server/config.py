@@ -166,6 +166,10 @@ class ServerConfig:
     """Everything `isotherm serve` can be told."""
 
     repository: Path
+    # What the folder's model is called, where the folder is one and no repository.
+    model_name: str | None = None
+    # How long to wait for the folder at the start.
+    repository_wait_s: float = 0.0
     host: str = "127.0.0.1"
     grpc_port: int = 8001
     metrics_port: int = 8002
@@ -206,6 +210,10 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError on a value that could never work."""
+        if self.model_name is not None and not is_name(self.model_name):
+            msg = f"model_name is '{self.model_name}', expected a name without '/' or leading '.'"
+            raise ConfigError(msg)
+        _at_least("repository_wait_s", self.repository_wait_s, 0)
         _at_least("workers", self.workers, 1)
         _at_least("intra_op_threads", self.intra_op_threads, 1)
         _at_least("drain_delay_s", self.drain_delay_s, 0)
@@ -261,6 +269,11 @@ class ServerConfig:
         values["vetting"] = VettingConfig(**vetting | {"domains": tuple(vetting["domains"])})
         values["tracing"] = TracingConfig(**values["tracing"])
         return cls(**values)
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a model may be called that: a caller's name must not lead out of its folder."""
+    return bool(name) and not name.startswith(".") and Path(name).name == name
 
 
 def _at_least(name: str, value: float, minimum: float) -> None:

@@ -98,8 +98,11 @@ class Block:
         """Return the writer of the RPC table."""
         return RpcRecorder(self)
 
-    def open_model(self, name: str, version: int) -> ModelCounters:
-        """Return the counters of a model version: the old ones if it is still known here."""
+    def open_model(self, name: str, version: int, *, optional: bool = False) -> ModelCounters:
+        """Return the counters of a model version: the old ones if it is still known here.
+
+        A new one is `optional` from the first moment, where it is.
+        """
         taken = int(self.words[layout.WORKER_SLOTS])
         free: int | None = None
         for slot in range(taken):
@@ -114,7 +117,8 @@ class Block:
                 raise LoadError(msg)
             free = taken
         model = self._slot(free)
-        model.take(name, version, int(self.words[layout.WORKER_TAKES]) + 1)
+        ordinal = int(self.words[layout.WORKER_TAKES]) + 1
+        model.take(name, version, ordinal, optional=optional)
         self.words[layout.WORKER_TAKES] += 1
         self.words[layout.WORKER_SLOTS] = max(taken, free + 1)
         return model

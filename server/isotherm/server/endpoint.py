@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from isotherm.server.drift.collector import DriftCollector
 from isotherm.server.drift.watch import Watch
 from isotherm.server.errors import PortError
 from isotherm.server.gpu_metrics import find_gpus
+from isotherm.server.port import shown
 from isotherm.server.status_page import page as status_page
 from isotherm.server.status_page.history import History
 
@@ -83,11 +85,12 @@ class Endpoint:
         `tasks` go on as long as the pages are served.
         """
         try:
-            self._server = _Server((host, port), _handler(pages))
+            self._server = _Server(host, port, _handler(pages))
         except OSError as error:
             msg = f"cannot bind the metrics port {host}:{port}: {error.strerror}; choose another"
             raise PortError(msg) from error
         self.port: int = self._server.server_address[1]
+        self.address = shown(self._server.address_family, self._server.server_address)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )
@@ -138,6 +141,12 @@ def open_endpoint(
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        # The base class knows IPv4 alone, unless told.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        super().__init__((host, port), handler)
 
 
 def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:

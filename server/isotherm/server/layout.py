@@ -121,6 +121,8 @@ MODEL_GAUGES: Final = (
     *(QUEUE_OLDEST_NS, QUEUE_WAIT_NS),
 )
 UNKNOWN_SINCE_NS = _model.take()
+# 1 for a version without which the server is ready all the same.
+OPTIONAL = _model.take()
 # Loads that worked, and loads that did not.
 LOADS = _model.take(2)
 LAST_INFERENCE_MS = _model.take()

@@ -11,10 +11,23 @@ from isotherm.server.repository import Entry
 _log = logging.getLogger(__name__)
 
 
-def note(block: Block, entry: Entry) -> None:
-    """Take note of a version that was loaded, or could not be."""
+def loaded_before(block: Block) -> dict[str, set[int]]:
+    """Return the versions that a former process of this slot had loaded, by model."""
+    found: dict[str, set[int]] = {}
+    for model in block.models():
+        if model.sha256:
+            found.setdefault(model.name, set()).add(model.version)
+    return found
+
+
+def note(block: Block, entry: Entry, *, optional: bool) -> None:
+    """Take note of a version that was loaded, or could not be.
+
+    Without an `optional` one the server is ready all the same.
+    """
     model = entry.model
-    counters = block.open_model(entry.name, entry.version)
+    counters = block.open_model(entry.name, entry.version, optional=optional)
+    counters.optional = optional
     counters.load_ended(failed=bool(entry.reason))
     if entry.reason:
         goes_on = ", what was loaded before goes on serving" if model is not None else ""

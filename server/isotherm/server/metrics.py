@@ -18,7 +18,7 @@ from isotherm.server import model_metrics, triton_metrics, worker_metrics
 from isotherm.server.counters import Block
 from isotherm.server.families import workers
 from isotherm.server.feedback_metrics import FeedbackMetrics
-from isotherm.server.layout import ModelState, WorkerState
+from isotherm.server.layout import WorkerState
 from isotherm.server.totals import total
 
 # A worker whose loop has not beaten for so long is stuck.
@@ -26,11 +26,11 @@ STUCK_AFTER_S: Final = 10.0
 
 
 def ready(blocks: Sequence[Block]) -> bool:
-    """Tell whether every worker serves, its loop beats, and every model is ready."""
+    """Tell whether every worker serves, its loop beats, and every model that it should."""
     return all(
         block.state is WorkerState.SERVING and block.heartbeat_age_s() < STUCK_AFTER_S
         for block in blocks
-    ) and all(model.state in {ModelState.READY, ModelState.UNKNOWN} for model in total(blocks))
+    ) and not any(model.hinders for model in total(blocks))
 
 
 def live(blocks: Sequence[Block]) -> bool:

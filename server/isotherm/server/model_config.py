@@ -80,7 +80,7 @@ class ModelSettings:
         return sorted(versions)[-max(1, policy.latest.num_versions) :]
 
 
-def read(folder: Path, defaults: ModelSettings) -> ModelSettings:
+def read(folder: Path, name: str, defaults: ModelSettings) -> ModelSettings:
     """Read the `config.pbtxt` in a model's folder; without one, everything is the default.
 
     Raises LoadError when it is for another backend or model, or cannot be read. What it knows and
@@ -91,13 +91,13 @@ def read(folder: Path, defaults: ModelSettings) -> ModelSettings:
         return defaults
     text = _text(path)
     config = _parse(path, text)
-    _check(path, config, folder.name)
+    _check(path, config, name)
     forbidden = not config.max_batch_size and bool(_EXPLICIT_BATCH_SIZE.search(text))
     return ModelSettings(
         batching=_batching(path, config, defaults.batching),
         may_batch=not forbidden,
         intra_op_threads=_intra_op_threads(path, config) or defaults.intra_op_threads,
-        file_name=config.default_model_filename or MODEL_FILE,
+        file_name=config.default_model_filename or defaults.file_name,
         config=config,
     )
 

@@ -55,6 +55,20 @@ class ModelCounters:
         self.words[layout.MODEL_STATE] = state
 
     @property
+    def optional(self) -> bool:
+        """Whether the server is ready without the version, as far as this worker is concerned."""
+        return bool(self.words[layout.OPTIONAL])
+
+    @optional.setter
+    def optional(self, optional: bool) -> None:
+        self.words[layout.OPTIONAL] = optional
+
+    @property
+    def hinders(self) -> bool:
+        """Whether the server is not ready because of it."""
+        return not self.optional and self.state in {ModelState.LOADING, ModelState.UNAVAILABLE}
+
+    @property
     def provider(self) -> str:
         """The execution provider the version runs on; empty before it is loaded."""
         return self._text(layout.PROVIDER, 8)
@@ -64,10 +78,11 @@ class ModelCounters:
         """The first 12 hexadecimal digits of the file's SHA-256."""
         return self._text(layout.SHA256, 8)
 
-    def take(self, name: str, version: int, ordinal: int) -> None:
+    def take(self, name: str, version: int, ordinal: int, *, optional: bool = False) -> None:
         """Make the slot a model version's own; `ordinal` is another one each time, and positive."""
         self._set_text(layout.NAME, 32, name)
         self.words[layout.VERSION] = version
+        self.optional = optional
         self.state = ModelState.LOADING
         self.words[layout.USED] = ordinal
 

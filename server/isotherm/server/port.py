@@ -30,7 +30,7 @@ def reserve_port(host: str, port: int) -> tuple[socket.socket, str]:
             raise
     except OSError as error:
         _refuse("gRPC", f"{host}:{port}", error)
-    return holder, _shown(family, address)
+    return holder, shown(family, address)
 
 
 def open_port(host: str, port: int) -> tuple[socket.socket, str]:
@@ -44,7 +44,7 @@ def open_port(host: str, port: int) -> tuple[socket.socket, str]:
             raise
     except OSError as error:
         _refuse("HTTP", f"{host}:{port}", error)
-    return listener, _shown(listener.family, listener.getsockname())
+    return listener, shown(listener.family, listener.getsockname())
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -68,6 +68,7 @@ def _refuse(kind: str, wanted: str, error: OSError) -> NoReturn:
     raise PortError(msg) from error
 
 
-def _shown(family: int, address: Any) -> str:
+def shown(family: int, address: Any) -> str:
+    """Return the address of a socket as URLs and gRPC write it."""
     host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
     return f"{host}:{address[1]}"

@@ -1,6 +1,6 @@
 """The model repository: which models and versions lie on disk, and what became of them here.
 
-The layout is Triton's: `<repository>/<model>/<version>/model.onnx`; versions are positive integers.
+`folders` knows the layout, which is Triton's; versions are positive integers.
 
 A change has two halves. `prepare` reads and loads on any thread, and touches nothing that serves.
 `commit` puts the outcome in place at once, on the loop's thread. Where a version could not be
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,15 +24,15 @@ from isotherm.server.errors import (
     RepositoryError,
     UnavailableError,
 )
+from isotherm.server.folders import Folders, ModelFolder
 from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader, Model
-from isotherm.server.model_config import CONFIG_FILE, MODEL_FILE, ModelSettings
+from isotherm.server.model_config import CONFIG_FILE, ModelSettings
 
 _log = logging.getLogger(__name__)
 
 UNLOADED: Final = "unloaded"
 
-_VERSION_FOLDER: Final = re.compile(r"[1-9][0-9]{0,17}")
 _VERSION: Final = re.compile(r"[0-9]{1,18}")
 
 # What tells that a file is another one than before: time, size, inode; of model and configuration.
@@ -63,6 +63,11 @@ class Prepared:
         """Why versions could not be loaded."""
         return [entry.reason for entry in self.entries if entry.reason]
 
+    @property
+    def serves(self) -> bool:
+        """Whether there is a version that can serve."""
+        return any(entry.model is not None for entry in self.entries)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -81,48 +86,62 @@ class Change:
 class Repository:
     """The versions of a repository folder that serve, by each model's version policy."""
 
-    def __init__(self, folder: Path, defaults: ModelSettings | None = None) -> None:
-        """Models are served by `defaults` where no file beside them says otherwise."""
-        self._folder = folder
+    def __init__(
+        self, folder: Path, defaults: ModelSettings | None = None, model_name: str | None = None
+    ) -> None:
+        """Models are served by `defaults` where no file beside them says otherwise.
+
+        With `model_name` the folder may be one model instead of a repository.
+        """
+        self._folders = Folders(folder, model_name)
+        self._model_name = model_name
         self._defaults = defaults or ModelSettings()
         self._entries: dict[str, dict[int, Entry]] = {}
+        # Models without which the server is not ready: those of the start, and those that have
+        # served since. One that comes later and is no good takes nothing away.
+        self._required: set[str] = set()
 
-    def load(self, loader: Loader, names: list[str] | None = None) -> Iterator[Entry]:
+    def wait(self, timeout_s: float) -> None:
+        """Return when the folder is there, or the time has passed."""
+        self._folders.wait(timeout_s)
+
+    def load(
+        self,
+        loader: Loader,
+        names: list[str] | None = None,
+        before: Mapping[str, Collection[int]] | None = None,
+    ) -> Iterator[Entry]:
         """Load the models at start, yielding each entry once it is READY or UNAVAILABLE.
+
+        `before` are the versions that a process before this one had loaded: where the ones chosen
+        today cannot be, the newest of those serves on.
 
         Raises RepositoryError when the folder holds no model at all, or not one that was named.
         """
+        folder = self._folders.root
         found = self.names()
-        if names is None:
-            if not found:
-                msg = f"the model repository {self._folder} holds no <model>/<version>/{MODEL_FILE}"
-                raise RepositoryError(msg)
-            names = found
-        for name in names:
+        if names is None and not found:
+            msg = f"the model repository {folder} holds no {self._folders.expected}"
+            raise RepositoryError(msg)
+        if self._model_name is not None and found != [self._model_name]:
+            _log.info("%s is a repository: its models keep their names", folder)
+        for name in found if names is None else names:
             if name not in found:
-                msg = f"model '{name}' is not in the repository {self._folder}"
+                msg = f"model '{name}' is not in the repository {folder}"
                 raise RepositoryError(msg)
-            yield from self.commit(self.prepare(name, loader)).entries
+            try:
+                prepared = self.prepare(name, loader)
+            except NotFoundError as error:
+                raise RepositoryError(str(error)) from error
+            if not before or name in before:
+                self._required.add(name)
+            if before and not prepared.serves:
+                prepared = self._with_former(prepared, before.get(name, ()), loader)
+            yield from self.commit(prepared).entries
 
     def names(self) -> list[str]:
-        """Return the models that lie in the folder now; raise RepositoryError without a folder.
-
-        Hidden folders are passed over: publishers build new versions in them.
-        """
-        folder = self._folder
-        if not folder.is_dir():
-            kind = "not a folder" if folder.exists() else "not there"
-            expected = f"<model>/<version>/{MODEL_FILE}"
-            msg = f"the model repository {folder} is {kind}; expected a folder of {expected}"
-            raise RepositoryError(msg)
-        found = []
-        for model in sorted(folder.iterdir()):
-            if model.is_dir() and not model.name.startswith("."):
-                if any(next(at.glob("*.onnx"), None) for at in version_folders(model).values()):
-                    found.append(model.name)
-                else:
-                    _log.warning("ignoring %s: it holds no <version>/%s", model, MODEL_FILE)
-        return found
+        """Return the models that lie in the folder now; raise RepositoryError without a folder."""
+        return self._folders.names()
 
     def prepare(self, name: str, loader: Loader, *, retry: bool = False) -> Prepared:
         """Load what is new on disk of one model; keep what is loaded and unchanged.
@@ -131,28 +150,28 @@ class Repository:
 
         Raises NotFoundError when the model has no version on disk.
         """
-        folder = self._folder / name
-        folders = version_folders(folder) if _is_name(name) and folder.is_dir() else {}
-        if not folders:
+        found = self._folders.find(name)
+        if found is None or not found.versions:
             msg = f"failed to load '{name}': no version of it is in the model repository"
             raise NotFoundError(msg)
         try:
-            settings = model_config.read(folder, self._defaults)
+            defaults = replace(self._defaults, file_name=found.file_name)
+            settings = model_config.read(found.path, name, defaults)
         except LoadError as error:
-            newest = max(folders)
+            newest = max(found.versions)
             known = self._entries.get(name, {}).get(newest)
             if known is not None and known.reason == str(error) and not retry:
                 return Prepared(name, (known,))
             failed = Entry(name, newest, ModelState.UNAVAILABLE, str(error))
             return Prepared(name, (failed,))
-        versions = {n: at for n, at in folders.items() if (at / settings.file_name).is_file()}
+        versions = {n for n, at in found.versions.items() if (at / settings.file_name).is_file()}
         if not versions:
             msg = f"failed to load '{name}': no version of it holds {settings.file_name}"
             raise NotFoundError(msg)
         return Prepared(
             name,
             tuple(
-                self._entry(name, version, versions[version], settings, loader, retry=retry)
+                self._entry(found, version, settings, loader, retry=retry)
                 for version in settings.choose(versions)
             ),
         )
@@ -173,10 +192,13 @@ class Repository:
             elif new.model is None and old.model is not None:
                 new.model, new.state = old.model, ModelState.READY
         self._entries[prepared.name] = entries
+        if self._serves(prepared.name):
+            self._required.add(prepared.name)
         return self._change(prepared.name, before, entries)
 
     def unload(self, name: str) -> Change:
         """Retire every version of a model. It stays known, as unloaded."""
+        self._required.discard(name)
         before = self._entries.get(name, {})
         if all(entry.reason == UNLOADED for entry in before.values()):
             return Change(name, tuple(before.values()), changed=False)
@@ -189,10 +211,13 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether every chosen version serves; one that was unloaded on purpose does not count."""
-        return all(
-            entry.state is ModelState.READY or entry.reason == UNLOADED for entry in self.entries()
-        )
+        """Whether every model that should serve does, in one version at least."""
+        return all(map(self._serves, self._required))
+
+    def is_optional(self, entry: Entry) -> bool:
+        """Tell whether the server is ready although a version does not serve."""
+        served = entry.model is not None
+        return not served and (entry.name not in self._required or self._serves(entry.name))
 
     def entries(self) -> Iterator[Entry]:
         """Yield every chosen version."""
@@ -230,18 +255,41 @@ class Repository:
             raise UnavailableError(msg)
         return entry.model
 
+    def _serves(self, name: str) -> bool:
+        versions = self._entries.get(name, {})
+        return any(entry.model is not None for entry in versions.values())
+
+    def _with_former(
+        self, prepared: Prepared, versions: Collection[int], loader: Loader
+    ) -> Prepared:
+        """Return what is prepared, with the newest of other versions that can be loaded."""
+        found = self._folders.find(prepared.name)
+        assert found is not None  # noqa: S101  it has just been prepared
+        tried = {entry.version for entry in prepared.entries}
+        try:
+            defaults = replace(self._defaults, file_name=found.file_name)
+            settings = model_config.read(found.path, prepared.name, defaults)
+        except LoadError:
+            return prepared
+        for version in sorted(set(versions) - tried, reverse=True):
+            if (found.versions.get(version, found.path) / settings.file_name).is_file():
+                entry = self._entry(found, version, settings, loader, retry=False)
+                if entry.model is not None:
+                    return Prepared(prepared.name, (*prepared.entries, entry))
+        return prepared
+
     def _entry(
         self,
-        name: str,
+        model: ModelFolder,
         version: int,
-        folder: Path,
         settings: ModelSettings,
         loader: Loader,
         *,
         retry: bool,
     ) -> Entry:
-        path = folder / settings.file_name
-        fingerprint = _fingerprint(path), _fingerprint(folder.parent / CONFIG_FILE)
+        name = model.name
+        path = model.versions[version] / settings.file_name
+        fingerprint = _fingerprint(path), _fingerprint(model.path / CONFIG_FILE)
         known = self._entries.get(name, {}).get(version)
         if known is not None and known.fingerprint == fingerprint:
             tried = known.model is None or bool(known.reason)
@@ -268,20 +316,6 @@ class Repository:
             tried=tuple(e for e in after.values() if e not in known and e.reason != UNLOADED),
             changed=known != list(after.values()),
         )
-
-
-def version_folders(model: Path) -> dict[int, Path]:
-    """Return the version folders of a model: positive integers, written plainly."""
-    return {
-        int(folder.name): folder
-        for folder in model.iterdir()
-        if _VERSION_FOLDER.fullmatch(folder.name) and folder.is_dir()
-    }
-
-
-def _is_name(name: str) -> bool:
-    # A model's name comes from a caller: it must not lead out of the repository.
-    return bool(name) and not name.startswith(".") and Path(name).name == name
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int] | None:

@@ -96,6 +96,11 @@ class Slot:
         self._backoff_s = min(2 * self._backoff_s, _MAX_BACKOFF_S)
         self.restarts += 1
 
+    def terminate(self) -> None:
+        """Send SIGTERM to the process, if it is still there."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
     def kill(self) -> None:
         """End the process at once, if it is still there."""
         if self._process is not None and self._process.poll() is None:
@@ -146,6 +151,13 @@ class WorkerSlot(Slot):
             models=models,
             log_level=log_level,
         )
+
+    def drain(self, *, hold: bool = False) -> None:
+        """Tell the worker to stop; one that still loads is ended, since it has no calls."""
+        super().drain(hold=hold)
+        if self.serving_since is None:
+            # It listens to us when it serves; until then a signal is all that it hears.
+            self.terminate()
 
     def reap(self) -> int:
         """Take leave of the process, and say in its block that it is down."""

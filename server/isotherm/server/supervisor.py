@@ -176,13 +176,12 @@ class Supervisor:
             return
         self._announced = True
         _log.info(
-            "serving %s on %s (%s) with %d worker(s), metrics on http://%s:%d/metrics%s",
+            "serving %s on %s (%s) with %d worker(s), metrics on http://%s/metrics%s",
             ", ".join(self._served["models"]),
             self._address,
             self._served["transport"],
             len(self._slots),
-            self._config.host,
-            self._endpoint.port,
+            self._endpoint.address,
             f", REST on {self._front.url}" if self._front is not None else "",
         )
 

@@ -41,6 +41,8 @@ class ModelTotals:
         self.sha256 = ""
         self.load_ns = 0
         self.states: list[ModelState] = []
+        # Whether a worker is not ready because of it.
+        self.hinders = False
         self.last_inference_ms = 0
         # At the worker where they are longest.
         self.queue_oldest_age_s = 0.0
@@ -57,6 +59,7 @@ class ModelTotals:
         self.residuals.add(Residuals(words))
         self.exemplars = exemplars.latest(self.exemplars, exemplars.read(live.words))
         self.states.append(model.state)
+        self.hinders = self.hinders or model.hinders
         self.provider = model.provider or self.provider
         self.sha256 = model.sha256 or self.sha256
         self.load_ns = max(self.load_ns, int(words[layout.LOAD_NS]))

@@ -11,7 +11,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from isotherm.server import control, loads, logs, protection
@@ -61,8 +61,13 @@ class Worker:
         names: list[str] | None = None,
         vetter: Vetter | None = None,
         taps: Taps | None = None,
+        before: Mapping[str, Collection[int]] | None = None,
     ) -> None:
-        """Load the models named, or all; raise StartError when the server cannot serve them."""
+        """Load the models named, or all; raise StartError when the server cannot serve them.
+
+        `before` are the versions that this worker had loaded before it was started again: then
+        the server serves already, and whatever came to the folder meanwhile is no reason to stop.
+        """
         self._config = config
         self._blocks = blocks
         self._block = blocks[slot]
@@ -78,10 +83,12 @@ class Worker:
         self._access = protection.access(config.security)
         transport_config = protection.transport_config(config)
         self._traces = open_traces(config.tracing, slot)
-        self._repository = Repository(config.repository, ModelSettings.of(config))
+        defaults = ModelSettings.of(config)
+        self._repository = Repository(config.repository, defaults, config.model_name)
+        self._repository.wait(config.repository_wait_s)
         loader = Loader(config, vetter)
         try:
-            entries = self._load(loader, names)
+            entries = self._load(loader, names, before)
         finally:
             loader.rest()
         self.transport_name, self._transport = choose_transport(
@@ -238,19 +245,24 @@ class Worker:
     def _apply(self, change: Change) -> None:
         self._inference.apply(change)
         for entry in change.tried:
-            loads.note(self._block, entry)
+            loads.note(self._block, entry, optional=self._repository.is_optional(entry))
         versions = {entry.version for entry in change.entries if entry.reason != UNLOADED}
         self._block.retire_unavailable(change.name, versions)
         serving = any(entry.model is not None for entry in change.entries)
         self._health.set(change.name, serving=serving and not self._draining)
 
-    def _load(self, loader: Loader, names: list[str] | None) -> dict[str, list[Entry]]:
+    def _load(
+        self,
+        loader: Loader,
+        names: list[str] | None,
+        before: Mapping[str, Collection[int]] | None,
+    ) -> dict[str, list[Entry]]:
         entries: dict[str, list[Entry]] = {}
-        for entry in self._repository.load(loader, names):
+        for entry in self._repository.load(loader, names, before):
             entries.setdefault(entry.name, []).append(entry)
-            loads.note(self._block, entry)
+            loads.note(self._block, entry, optional=self._repository.is_optional(entry))
         reasons = [e.reason for versions in entries.values() for e in versions if e.reason]
-        if reasons and self._config.exit_on_error:
+        if reasons and self._config.exit_on_error and not before:
             msg = f"{'; '.join(reasons)} (--no-exit-on-error serves the other models)"
             raise LoadError(msg)
         return entries
@@ -263,10 +275,11 @@ def run(
     slot = int(start["slot"])
     logs.configure(start["log_level"], process=f"worker-{slot}", form=config.log_format)
     blocks = [Block(fd, COUNTED_RPCS) for fd in start["blocks"]]
+    before = loads.loaded_before(blocks[slot])
     blocks[slot].restart()
     try:
         taps = Taps.inherited(start["drift"])
-        worker = Worker(config, slot, blocks, line, start["models"], vetter, taps)
+        worker = Worker(config, slot, blocks, line, start["models"], vetter, taps, before)
         port = worker.listen(start["address"], start["private"])
     except StartError as error:
         line.send(control.FAILED, reason=str(error))

@@ -30,6 +30,8 @@ def test_settings_survive_json():
     """A worker gets exactly what the supervisor was told."""
     config = ServerConfig(
         repository=Path("some models"),
+        model_name="mine",
+        repository_wait_s=0.5,
         host="::1",
         grpc_port=0,
         metrics_port=0,
@@ -67,6 +69,9 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"model_name": "a/b"}, "model_name is 'a/b', expected a name without '/' or leading '.'"),
+        ({"model_name": ".a"}, "model_name is '.a', expected a name without '/' or leading '.'"),
+        ({"repository_wait_s": -1}, "repository_wait_s is -1, expected 0 or more"),
         ({"workers": 0}, "workers is 0, expected 1 or more"),
         ({"drain_delay_s": -0.1}, "drain_delay_s is -0.1, expected 0 or more"),
         ({"grace_s": -1}, "grace_s is -1, expected 0 or more"),

@@ -155,3 +155,22 @@ def test_the_page_for_people_may_load_and_run_nothing(endpoint: Endpoint):
     assert "unsafe" not in response.headers["Content-Security-Policy"]
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_ipv6_address_is_bound(host):
+    """As the other ports bind it: a pod may have no other address."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    endpoint = Endpoint(host, 0, {"/": html_page(lambda: "<!DOCTYPE html>")})
+    endpoint.start()
+    try:
+        connection = http.client.HTTPConnection("::1", endpoint.port, timeout=5)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == HTTPStatus.OK
+        assert endpoint.address == f"[{host}]:{endpoint.port}"
+        connection.close()
+    finally:
+        endpoint.close()

@@ -359,6 +359,18 @@ def test_a_model_that_is_not_ready_keeps_the_server_from_being_ready(state: Mode
     assert not ready(blocks)
 
 
+@pytest.mark.parametrize("state", [ModelState.LOADING, ModelState.UNAVAILABLE])
+def test_a_version_that_nobody_needs_keeps_nothing_from_being_ready(state: ModelState):
+    """Unless another worker cannot do without it."""
+    blocks = [filled_block(), filled_block()]
+    blocks[0].open_model("m", 9, optional=True).state = state
+    on_one = ready(blocks)
+    blocks[1].open_model("m", 9).state = state
+
+    assert on_one
+    assert not ready(blocks)
+
+
 def test_a_version_that_no_worker_knows_any_more_is_no_reason_to_wait():
     """It was served before a restart, and has been replaced since."""
     block = filled_block()

@@ -16,7 +16,8 @@ from isotherm.server.model_config import ModelSettings
 def read(folder: Path, text: str, **defaults: Any) -> ModelSettings:
     """Read a model's settings from a text."""
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")
-    return model_config.read(folder, ModelSettings(batching=BatchingConfig(**defaults)))
+    settings = ModelSettings(batching=BatchingConfig(**defaults))
+    return model_config.read(folder, folder.name, settings)
 
 
 def threads(number: str) -> str:

@@ -16,7 +16,7 @@ from isotherm.server.errors import (
 )
 from isotherm.server.layout import ModelState
 from isotherm.server.loader import Loader
-from isotherm.server.repository import Entry, Repository, version_folders
+from isotherm.server.repository import Entry, Repository
 from tests.support import models
 from tests.support.hostile import TRUSTED
 
@@ -29,13 +29,15 @@ def put(folder: Path, *places: str) -> None:
         path.touch()
 
 
+def cpu_loader(folder: Path) -> Loader:
+    """Return what loads the models of a repository on the CPU."""
+    return Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED))
+
+
 def loaded(folder: Path) -> tuple[Repository, list[Entry]]:
     """Load a repository on the CPU."""
     repository = Repository(folder)
-    entries = list(
-        repository.load(Loader(ServerConfig(repository=folder, provider="cpu", vetting=TRUSTED)))
-    )
-    return repository, entries
+    return repository, list(repository.load(cpu_loader(folder)))
 
 
 @pytest.fixture(name="repository", scope="module")
@@ -48,12 +50,11 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return loaded(folder)[0]
 
 
-def test_versions_are_found_by_name_and_number(tmp_path: Path):
+def test_models_are_found_by_name(tmp_path: Path):
     """Names in order, files where Triton expects them."""
     put(tmp_path, "b/1/model.onnx", "a/10/model.onnx", "a/9/model.onnx")
 
     assert Repository(tmp_path).names() == ["a", "b"]
-    assert version_folders(tmp_path / "a") == {n: tmp_path / "a" / str(n) for n in (9, 10)}
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,76 @@ def test_the_latest_version_is_loaded_and_a_bad_one_says_why(tmp_path: Path):
     assert not repository.ready
 
 
-def test_a_repository_is_ready_when_every_version_is(tmp_path: Path):
+def test_a_repository_is_ready_when_every_model_serves(tmp_path: Path):
     """Here the only one."""
     models.publish(tmp_path, "good", models.doubling())
     repository, _ = loaded(tmp_path)
 
     assert repository.ready
+
+
+@pytest.mark.parametrize("place", ["good/2", "new/1"])
+def test_what_comes_later_and_is_no_good_takes_nothing_away(tmp_path: Path, place: str):
+    """A version of a model that serves, or a model that never did."""
+    models.publish(tmp_path, "good", models.doubling())
+    repository, _ = loaded(tmp_path)
+    put(tmp_path, f"{place}/model.onnx")
+    change = repository.commit(repository.prepare(place.partition("/")[0], cpu_loader(tmp_path)))
+    (refused,) = change.tried
+
+    assert refused.state is ModelState.UNAVAILABLE
+    assert repository.is_optional(refused)
+    assert repository.ready
+    assert repository.get("good", "").version == 1
+
+
+def test_a_model_that_has_come_later_and_served_is_missed(tmp_path: Path):
+    """Until it is unloaded on purpose."""
+    models.publish(tmp_path, "good", models.doubling())
+    repository, _ = loaded(tmp_path)
+    path = models.publish(tmp_path, "new", models.doubling())
+    loader = cpu_loader(tmp_path)
+    repository.commit(repository.prepare("new", loader))
+    served = repository.ready
+    repository.unload("new")
+    path.write_bytes(b"no model")
+    repository.commit(repository.prepare("new", loader))
+    unloaded = repository.ready
+
+    assert served
+    assert unloaded
+    assert not repository.is_optional(repository.find("good", ""))
+
+
+def test_a_process_that_starts_again_serves_what_the_last_one_did(tmp_path: Path):
+    """The newest version that loads, of those that had been loaded; newcomers are passed over."""
+    for version in (1, 2, 3):
+        models.publish(tmp_path, "m", models.doubling(), version)
+    put(tmp_path, "m/4/model.onnx", "new/1/model.onnx")
+    repository = Repository(tmp_path)
+    entries = list(repository.load(cpu_loader(tmp_path), before={"m": {1, 2}}))
+
+    assert [(entry.name, entry.version, entry.model is not None) for entry in entries] == [
+        ("m", 4, False),
+        ("m", 2, True),
+        ("new", 1, False),
+    ]
+    assert repository.ready
+    assert [repository.is_optional(entry) for entry in entries] == [True, False, True]
+
+
+def test_a_process_that_starts_again_without_a_model_that_served_is_not_ready(tmp_path: Path):
+    """Its file was replaced by a bad one, and there is no other."""
+    put(tmp_path, "m/1/model.onnx")
+    models.publish(tmp_path, "good", models.doubling())
+    repository = Repository(tmp_path)
+    before = {"m": {1}, "good": {1}}
+    bad = next(
+        entry for entry in repository.load(cpu_loader(tmp_path), before=before) if entry.reason
+    )
+
+    assert not repository.ready
+    assert not repository.is_optional(bad)
 
 
 def test_a_bad_latest_version_does_not_give_way_to_an_older_one(tmp_path: Path):

@@ -58,7 +58,8 @@ class InferenceService:
         self._envelopes.clear()
         replaced = [self._endpoints.pop((m.name, str(m.version))) for m in change.removed]
         for model in change.added:
-            counters = self._block.open_model(model.name, model.version)
+            # The moment in between is none in which the server is not ready.
+            counters = self._block.open_model(model.name, model.version, optional=True)
             counters.loaded(
                 provider=model.provider,
                 sha256=model.sha256,

@@ -50,14 +50,30 @@ class ExternalFiles:
         path = Path(location)
         if not location or path.is_absolute() or ".." in path.parts:
             raise LoadError(_outside(tensor, location))
-        # Links may lead from one file of the folder to another, not out of it.
-        resolved = (folder / path).resolve()
+        if folder.exists() and folder.samefile(self.folder):
+            # Links may lead from one file of the folder to another, not out of it.
+            resolved = (folder / path).resolve()
+        else:
+            # It is reached through /proc/PID/root, as KServe's modelcars are, where a link's text
+            # is that of another process: none is followed.
+            folder = self.folder
+            resolved = _without_links(folder, path)
         if not resolved.is_relative_to(folder):
             raise LoadError(_outside(tensor, location))
         if not resolved.is_file():
             msg = f"tensor '{tensor}' lies in '{location}', which is no file in the version folder"
             raise LoadError(msg)
         return resolved
+
+
+def _without_links(folder: Path, path: Path) -> Path:
+    """Return the path below a folder as it is; where a link is on the way, the root."""
+    found = folder
+    for part in path.parts:
+        found /= part
+        if found.is_symlink():
+            return Path("/")
+    return found
 
 
 def _outside(tensor: str, location: str) -> str:
