@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
-import grpc
 import typer
 
-from isotherm.client._channel import check_target, connect, secure
-from isotherm.client._errors import IsothermError, UnsupportedError, from_status
-from isotherm.client._security import Bearer, Tls, credentials
-from isotherm.client._sync import Client
-from isotherm.client._wire import bytes_head
-from isotherm.client.cli.failure import Failure, told_in_a_sentence
 from isotherm.client.cli.options import (
     DEFAULT_ADDRESS,
     Address,
@@ -24,10 +17,8 @@ from isotherm.client.cli.options import (
     tls_of,
 )
 
-_PATH: Final = "/grpc.health.v1.Health/Check"
-_SERVING: Final = "SERVING"
-_NOT_SERVING: Final = "NOT_SERVING"
-_STATUSES: Final = ("UNKNOWN", _SERVING, _NOT_SERVING, "SERVICE_UNKNOWN")
+if TYPE_CHECKING:
+    from isotherm.client._security import Tls
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -46,63 +37,61 @@ def health(
     tls: UseTls = False,
     tls_ca: TlsCa = None,
     token_file: TokenFile = None,
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            help="Ask the server beside this command, by its metrics port: without TLS, without a"
+            " token, wherever the variables of `isotherm serve` say it is.",
+        ),
+    ] = False,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="With --local.", envvar="ISOTHERM_HOST")
+    ] = "127.0.0.1",
+    metrics_port: Annotated[
+        int, typer.Option(help="With --local.", envvar="ISOTHERM_METRICS_PORT")
+    ] = 8002,
 ) -> None:
     """Ask whether a server or a model serves: exit with 0 when it is SERVING, else with 1.
 
-    By grpc.health.v1; where the server has none, by ServerReady or ModelReady.
+    By grpc.health.v1, or where there is none by ServerReady or ModelReady; with --local by HTTP.
     """
+    if not local:
+        found = _by_grpc(model, address, service, timeout, tls_of(tls, tls_ca), token_file)
+    elif model or service or tls or tls_ca or token_file or address != DEFAULT_ADDRESS:
+        typer.echo("error: --local asks for the whole server's readiness, by HTTP", err=True)
+        raise typer.Exit(2)
+    else:
+        found = _by_http(host, metrics_port, timeout)
+    typer.echo(found)
+    if found != "SERVING":
+        raise typer.Exit(1)
+
+
+def _by_grpc(
+    model: str,
+    address: str,
+    service: str,
+    timeout_s: float,
+    tls: bool | Tls,
+    token: Path | None,
+) -> str:
+    from isotherm.client.cli import health_service
+    from isotherm.client.cli.failure import Failure, told_in_a_sentence
+
     with told_in_a_sentence():
         if model and service:
             msg = f"give a model ('{model}') or --service ('{service}'), not both"
             raise Failure(msg)
-        secured = tls_of(tls, tls_ca)
-        try:
-            status = check(address, model or service, timeout, tls=secured, token=token_file)
-        except UnsupportedError:
-            if service:
-                raise
-            status = ""
-        # Triton answers for the server, whatever model is asked about.
-        if not status or (model and status == _SERVING):
-            with Client(address, tls=secured, token=token_file, timeout=timeout) as client:
-                status = _SERVING if client.health(model or None) else _NOT_SERVING
-        typer.echo(status)
-        if status != _SERVING:
-            raise typer.Exit(1)
+        return health_service.status(address, model, service, timeout_s, tls=tls, token=token)
 
 
-def check(
-    address: str,
-    service: str,
-    timeout_s: float,
-    *,
-    tls: bool | Tls = False,
-    token: Path | None = None,
-) -> str:
-    """Return the server's health status for `service`; the empty name is the whole server."""
-    metadata = Bearer(token).metadata()
-    with connect(check_target(address), [], credentials(secure(tls))) as channel:
-        call = channel.unary_unary(_PATH, _request, _status)
-        try:
-            return call(service, timeout=timeout_s, metadata=metadata)
-        except grpc.RpcError as exc:
-            raise _unanswered(exc, address, service) from exc
+def _by_http(host: str, port: int, timeout_s: float) -> str:
+    # A container asks itself every few seconds: this way loads neither gRPC nor numpy.
+    from isotherm.client.cli.ready_page import ready
 
-
-def _unanswered(cause: grpc.RpcError, address: str, service: str) -> IsothermError | Failure:
-    if cause.code() is grpc.StatusCode.NOT_FOUND:
-        return Failure(f"the server at {address} knows no health service '{service}'")
-    return from_status(cause, target=address)
-
-
-# Two messages of one field each are written by hand, so that a probe needs no further package:
-# HealthCheckRequest {string service = 1}, HealthCheckResponse {ServingStatus status = 1}.
-def _request(service: str) -> bytes:
-    name = service.encode()
-    return bytes_head(1, len(name)) + name if name else b""
-
-
-def _status(answer: bytes) -> str:
-    # Proto3 leaves the zero value out: an empty answer is UNKNOWN.
-    number = answer[1] if answer[:1] == b"\x08" and len(answer) > 1 else 0
-    return _STATUSES[number] if number < len(_STATUSES) else "UNKNOWN"
+    try:
+        return "SERVING" if ready(host, port, timeout_s) else "NOT_SERVING"
+    except ConnectionError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

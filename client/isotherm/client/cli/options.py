@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from isotherm.client._security import Tls
+# A container's health check needs these options, and neither gRPC nor the time to load it.
+if TYPE_CHECKING:
+    from isotherm.client._security import Tls
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8001"
 
@@ -38,4 +40,6 @@ ModelVersion: TypeAlias = Annotated[
 
 def tls_of(use: bool, ca: Path | None) -> bool | Tls:
     """Return what a client is told about TLS."""
+    from isotherm.client._security import Tls
+
     return Tls(ca=ca) if ca is not None else use
