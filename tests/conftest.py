@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,32 @@ from tests.support import models  # noqa: E402
 from tests.support.server import Server, serving  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "models"
+TRAINER = "tests/unit/trainer/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two processors: much of a test of whole servers is waiting."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file to one worker, and all of the trainer's: what they share takes ten seconds."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    if config.option.dist != "loadfile":
+        return None
+    scheduling = LoadFileScheduling(config, log)
+    scheduling._split_scope = lambda name: (
+        TRAINER if name.startswith(TRAINER) else name.partition("::")[0]
+    )
+    return scheduling
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the trainer's tests: no worker is to have them left when the others are done."""
+    items.sort(key=lambda item: not item.nodeid.startswith(TRAINER))
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,22 @@ def _command(server: Server, *arguments: object) -> list[str]:
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(name="whole", scope="module")
+def _whole(
+    server: Server, files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], bytes]:
+    """What a run in one go over `rows.csv` writes, by the suffix of its file."""
+
+    @cache
+    def written(suffix: str) -> bytes:
+        path = tmp_path_factory.mktemp("whole") / f"whole.{suffix}"
+        arguments = ("--data", files / "rows.csv", "--batch-rows", 100, "--output", path)
+        assert _run(_command(server, *arguments)).returncode == 0
+        return path.read_bytes()
+
+    return written
 
 
 # What the kernel tells a parent has the parent's own memory in it, from before the program began.
@@ -140,12 +157,14 @@ _ANSWERED = 'isotherm_requests_total{code="OK",model="doubling",version="1"}'
         pytest.param("parquet", signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_file(server, files, tmp_path, suffix, number):
+def test_an_interrupted_run_goes_on_to_the_same_file(
+    server, files, whole, tmp_path, suffix, number
+):
     """Whole rows, a command to go on with, and in the end the bytes of a run in one go."""
-    output, whole = tmp_path / f"parts.{suffix}", tmp_path / f"whole.{suffix}"
-    arguments = ("--data", files / "rows.csv", "--batch-rows", 100, "--output")
+    output = tmp_path / f"parts.{suffix}"
+    command = _command(server, "--data", files / "rows.csv", "--batch-rows", 100)
 
-    status, errors = _interrupted(_command(server, *arguments, output), server, number)
+    status, errors = _interrupted([*command, "--output", str(output)], server, number)
 
     count = len(_rows(output))
     assert status == 128 + number
@@ -156,8 +175,7 @@ def test_an_interrupted_run_goes_on_to_the_same_file(server, files, tmp_path, su
         [sys.executable, "-m", "isotherm.client.cli", *errors.split()[_program(errors) :]]
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert _run(_command(server, *arguments, whole)).returncode == 0
-    assert output.read_bytes() == whole.read_bytes()
+    assert output.read_bytes() == whole(suffix)
 
 
 def _program(errors: str) -> int:
@@ -178,11 +196,11 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_row(server, files, 
     assert output.read_bytes() == whole.read_bytes()
 
 
-def test_a_server_that_ends_leaves_whole_rows(files, tmp_path):
+def test_a_server_that_ends_leaves_whole_rows(files, whole, tmp_path):
     """Status 3; with the server back, the same file as in one go."""
     repository = tmp_path / "models"
     publish(repository, "doubling", with_contract(doubling(), doubling_contract()))
-    output, whole = tmp_path / "parts.csv", tmp_path / "whole.csv"
+    output = tmp_path / "parts.csv"
     arguments = ("--data", files / "rows.csv", "--batch-rows", 100, "--timeout", 3, "--output")
     with (
         serving(repository) as server,
@@ -199,8 +217,7 @@ def test_a_server_that_ends_leaves_whole_rows(files, tmp_path):
 
     with serving(repository) as server:
         assert _run(_command(server, *arguments, output, "--resume")).returncode == 0
-        assert _run(_command(server, *arguments, whole)).returncode == 0
-    assert output.read_bytes() == whole.read_bytes()
+    assert output.read_bytes() == whole("csv")
 
 
 def test_a_row_that_is_refused_is_named_by_its_line(server, tmp_path):

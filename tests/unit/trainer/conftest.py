@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from isotherm.trainer import data, estimator, run
 from isotherm.trainer.config import DataConfig, FitConfig, TrainConfig
@@ -14,6 +18,24 @@ from isotherm.v1 import contract
 from isotherm.v1.contract_pb2 import Contract
 
 CREATED_AT = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parsed_once() -> Iterator[None]:
+    """PyTorch parses the source of all its operators for each export: most of an export's time.
+
+    Each export gets a registry of its own, since it may add to it.
+    """
+    made = cache(ONNXRegistry.from_torchlib)
+
+    def registry(*arguments: int, **options: int) -> ONNXRegistry:
+        copied = copy(made(*arguments, **options))
+        copied.functions = {target: [*found] for target, found in copied.functions.items()}
+        return copied
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(registry))
+        yield
 
 
 @pytest.fixture(name="created_at", scope="session")
