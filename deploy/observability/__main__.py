@@ -9,7 +9,7 @@ are: `docs/runbooks`, a place in this repository, unless you say where people fi
 import argparse
 from pathlib import Path
 
-from deploy.observability.boards.files import BOARDS, file
+from deploy.observability.boards.files import BOARDS, config_maps, file
 from deploy.observability.rules.files import prometheus_rule, rules
 from deploy.observability.rules.rule import RUNBOOKS
 
@@ -19,6 +19,7 @@ def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
     return {
         **{f"grafana/{board.uid}.json": file(board) for board in BOARDS},
         "prometheus/rules.yml": rules(runbooks),
+        "kustomize/components/monitoring/dashboards.yaml": config_maps(),
         "kustomize/components/monitoring/prometheusrule.yaml": prometheus_rule(runbooks),
     }
 

@@ -6,33 +6,55 @@ from typing import Any
 import yaml
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 
-def objects(rendering: Path) -> list[Object]:
+def parsed(text: str) -> Objects:
     """All objects of a rendering."""
-    return list(yaml.safe_load_all(rendering.read_text()))
+    # The dashboards are large, and libyaml is ten times faster.
+    return [each for each in yaml.load_all(text, Loader=yaml.CSafeLoader) if each is not None]
 
 
-def only(rendering: Path, kind: str) -> Object:
+def read(rendering: Path) -> Objects:
+    """All objects of a file."""
+    return parsed(rendering.read_text())
+
+
+def of_kind(objects: Objects, *kinds: str) -> Objects:
+    """The objects of some kinds."""
+    return [each for each in objects if each["kind"] in kinds]
+
+
+def only(objects: Objects, kind: str) -> Object:
     """The one object of its kind."""
-    (found,) = (each for each in objects(rendering) if each["kind"] == kind)
+    (found,) = of_kind(objects, kind)
     return found
 
 
-def pod(rendering: Path) -> Object:
+def called(objects: Objects, kind: str, name: str) -> Object:
+    """The object of a kind and a name."""
+    (found,) = (each for each in of_kind(objects, kind) if each["metadata"]["name"] == name)
+    return found
+
+
+def pod(objects: Objects) -> Object:
     """The pod template of the one Deployment."""
-    template: Object = only(rendering, "Deployment")["spec"]["template"]
+    template: Object = only(objects, "Deployment")["spec"]["template"]
     return template
 
 
-def container(rendering: Path) -> Object:
-    """The server's container: the only one of the pod."""
+def container(objects: Objects) -> Object:
+    """The server's container: the only one of the pod that is no init container."""
     found: Object
-    (found,) = pod(rendering)["spec"]["containers"]
+    (found,) = pod(objects)["spec"]["containers"]
     return found
 
 
-def flag(rendering: Path, name: str) -> float:
-    """The number that the container's arguments give to a flag."""
-    args = container(rendering)["args"]
-    return float(args[args.index(name) + 1])
+def settings(container: Object) -> dict[str, str]:
+    """The variables of a container that have a value."""
+    return {each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}
+
+
+def setting(objects: Objects, name: str) -> str:
+    """What the server's container sets a variable to."""
+    return settings(container(objects))[name]

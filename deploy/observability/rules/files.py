@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from deploy.observability.document import written
 from deploy.observability.rules import gpu, models, quality, queue, requests, server
-from deploy.observability.rules.rule import Group, written
+from deploy.observability.rules.rule import Group
 
 GROUPS: Final[tuple[Group, ...]] = (
     requests.group(),
@@ -22,7 +23,7 @@ Written by `python -m deploy.observability`; docs/observability.md lists the ale
 
 def rules(runbooks: str) -> str:
     """Return the rule file; each alert's page lies below `runbooks`."""
-    return written({"groups": [group.node(runbooks) for group in GROUPS]}, _COMMENT)
+    return written(_COMMENT, {"groups": [group.node(runbooks) for group in GROUPS]})
 
 
 def prometheus_rule(runbooks: str) -> str:
@@ -33,4 +34,4 @@ def prometheus_rule(runbooks: str) -> str:
         "metadata": {"name": "isotherm", "labels": {"app.kubernetes.io/name": "isotherm"}},
         "spec": {"groups": [group.node(runbooks) for group in GROUPS]},
     }
-    return written(node, _COMMENT)
+    return written(_COMMENT, node)

@@ -1,4 +1,4 @@
-"""Recording rules, alerts and their groups, and how they are written for Prometheus 2.42 and later.
+"""Recording rules, alerts and their groups, for Prometheus 2.42 and later.
 
 Every rule takes the job `isotherm`. An alert's runbook is `docs/runbooks/<alert>.md`; `RUNBOOKS` is
 where that folder is found, and a base of your own (a wiki, a forge) is given to the generator.
@@ -6,14 +6,12 @@ where that folder is found, and a base of your own (a wiki, a forge) is given to
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import yaml
+from deploy.observability.document import Node
 
 RUNBOOKS: Final = "docs/runbooks"
 JOB: Final = 'job="isotherm"'
-
-Node = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +67,3 @@ class Group:
     def node(self, runbooks: str) -> Node:
         """Return the group as Prometheus reads it."""
         return {"name": self.name, "rules": [rule.node(runbooks) for rule in self.rules]}
-
-
-def written(node: Node, comment: str) -> str:
-    """Return YAML below a comment; an expression of several lines stays in several lines."""
-    lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
-    return lines + yaml.dump(node, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes lists as people do, and long texts as blocks."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, indentless=False)
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
