@@ -1,0 +1,1 @@
+"""The Helm chart: its values, its renderings by the real engine, its releases."""
