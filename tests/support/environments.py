@@ -14,8 +14,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "environments"
 INSTALL_TIMEOUT_S = 600
-# One installation for all tests of JavaScript.
-NODE_PACKAGES = ("@bufbuild/buf@1.75.0", "@grpc/grpc-js@1.14.0", "@grpc/proto-loader@0.8.0")
+# One installation for all tests that need Node.js.
+NODE_PACKAGES = (
+    "@bufbuild/buf@1.75.0",
+    "@grpc/grpc-js@1.14.0",
+    "@grpc/proto-loader@0.8.0",
+    "dclint@3.1.0",
+)
 
 
 @contextmanager
