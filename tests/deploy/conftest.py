@@ -1,6 +1,7 @@
 import pytest
 
-from tests.deploy.watched import loaded_server, prometheus_of
+from tests.deploy.images.shared import shared_store
+from tests.deploy.observability.watched import loaded_server, prometheus_of
 
 
 @pytest.fixture(scope="session", name="loaded_server")
@@ -15,3 +16,10 @@ def _prometheus(loaded_server, tmp_path_factory):
     """Prometheus with our rules that has watched the loaded server for some scrapes."""
     with prometheus_of(loaded_server, tmp_path_factory.mktemp("prometheus")) as prometheus:
         yield prometheus
+
+
+@pytest.fixture(scope="session", name="store")
+def _store():
+    """Images and containers, with the images of the server and of the demo."""
+    with shared_store() as store:
+        yield store

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import pytest
@@ -68,11 +69,21 @@ def eventually(
 
 @contextmanager
 def running(
-    command: list[str], log: Path, *, grace_s: float = 15.0
+    command: list[str],
+    log: Path,
+    *,
+    grace_s: float = 15.0,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its output in `log`; ended by SIGTERM, or SIGKILL when that does not help."""
+    """A process with its output in `log`; ended by SIGTERM, or SIGKILL when that does not help.
+
+    `variables` are added to the environment.
+    """
+    environment = os.environ | variables
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         yield process
     finally:
@@ -85,9 +96,20 @@ def running(
                 process.wait()
 
 
-def output(command: list[str], *, cwd: Path | None = None) -> str:
-    """What a command that must succeed printed; its complaint is the failure otherwise."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def output(
+    command: list[str],
+    *,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """What a command that must succeed printed; its complaint is the failure otherwise.
+
+    `variables` are added to the environment.
+    """
+    environment = os.environ | variables
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         pytest.fail(f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

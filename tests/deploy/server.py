@@ -16,7 +16,7 @@ from isotherm.v1.open_inference_pb2 import (
     ModelMetadataRequest,
     ModelMetadataResponse,
 )
-from tests.deploy import steady
+from tests.deploy.observability import steady
 from tests.deploy.pages import page
 from tests.deploy.processes import eventually
 
@@ -96,9 +96,11 @@ class Caller:
             request.raw_input_contents.append(np.linspace(30, 75, rows, dtype=dtype).tobytes())
         return request
 
-    def send(self, request: ModelInferRequest) -> grpc.Future:
+    def send(
+        self, request: ModelInferRequest, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> grpc.Future:
         """Start a call."""
-        return self._infer.future(request, timeout=10)
+        return self._infer.future(request, timeout=10, metadata=metadata)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from tests.deploy.metric_names import documented_samples, recorded_samples, used_names
+from tests.deploy.observability.metric_names import documented_samples, recorded_samples, used_names
 from tests.deploy.places import RULES, RUNBOOKS
 
 ALERTS = {

@@ -11,6 +11,8 @@ from tests.deploy.pages import page
 from tests.deploy.places import PROMETHEUS_CONFIG, RULES
 
 Answer = dict[str, Any]
+# What the Prometheus operator adds to a pod's series.
+TARGET_LABELS = {"namespace": "isotherm", "pod": "isotherm-5b7f-x2x9k"}
 
 
 class Prometheus(NamedTuple):
@@ -39,7 +41,8 @@ def configuration(folder: Path, metrics_port: int) -> Path:
     """Our own configuration with another target and with seconds in place of quarter minutes."""
     config = yaml.safe_load(PROMETHEUS_CONFIG.read_text())
     (job,) = config["scrape_configs"]
-    job["static_configs"] = [{"targets": [f"127.0.0.1:{metrics_port}"]}]
+    target = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": TARGET_LABELS}
+    job["static_configs"] = [target]
     config["global"] = dict.fromkeys(config["global"], "1s")
     config["rule_files"] = [str(RULES)]
     path = folder / "prometheus.yml"

@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.deploy.observability.prometheus import Prometheus, command, configuration
 from tests.deploy.places import MODELS
 from tests.deploy.processes import eventually, free_port, running, tool
-from tests.deploy.prometheus import Prometheus, command, configuration
 from tests.deploy.server import SERVICE, Address, Caller, wait_until_ready
 from tests.support.otlp import receiving
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy import alertmanager
+from tests.deploy.observability import alertmanager
+from tests.deploy.observability.prometheus import Prometheus, command, configuration
 from tests.deploy.places import MODELS, RULES
 from tests.deploy.processes import eventually, free_port, running, tool
-from tests.deploy.prometheus import Prometheus, command, configuration
 from tests.deploy.server import Address, wait_until_ready
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ def test_every_file_that_the_page_names_exists():
     named = set(re.findall(r"\bdeploy/[\w./-]*\w", PAGE))
     linked = {f"docs/{link}" for link in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGE)}
 
-    assert len(named) > 5
+    assert len(named) >= 5
     assert {name for name in named | linked if not (ROOT / name).exists()} == set()
 
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from isotherm.client import Client
+from tests.deploy.observability.prometheus import Prometheus, command
 from tests.deploy.places import MODELS, ROOT
 from tests.deploy.processes import eventually, free_port, running, tool
-from tests.deploy.prometheus import Prometheus, command
 from tests.support.server import Server, serving
 
 pytestmark = pytest.mark.slow

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from tests.deploy.metric_names import documented_samples, selectors, used_names
+from tests.deploy.observability.metric_names import documented_samples, selectors, used_names
 from tests.deploy.places import OBSERVABILITY_PAGE, PROMETHEUS_CONFIG, RULES, RULES_TESTS
 from tests.deploy.processes import output, tool
 

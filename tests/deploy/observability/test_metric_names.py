@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deploy.metric_names import documented_families, selectors, used_names
+from tests.deploy.observability.metric_names import documented_families, selectors, used_names
 
 
 @pytest.mark.parametrize(

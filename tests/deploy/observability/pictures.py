@@ -1,6 +1,6 @@
 """Pictures by headless Chromium: the status page, and a graph of the Prometheus that watches it.
 
-    python -m tests.deploy.pictures docs/images
+    python -m tests.deploy.observability.pictures docs/images
 
 makes those of the documentation: a server of two models is loaded for five minutes, then drawn.
 """
@@ -13,8 +13,8 @@ import urllib.parse
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.deploy.observability.watched import loaded_server, prometheus_of
 from tests.deploy.processes import tool
-from tests.deploy.watched import loaded_server, prometheus_of
 
 STATUS_PAGE = "status-page.png"
 GRAPH = "prometheus.png"

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from isotherm.server.families import SECTIONS
-from tests.deploy.metric_names import documented_families, documented_values
+from tests.deploy.observability.metric_names import documented_families, documented_values
 from tests.deploy.processes import output, tool
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]

@@ -8,7 +8,12 @@ import yaml
 from tests.deploy.places import DASHBOARDS, DEPLOY, ROOT, RULES
 from tests.deploy.processes import output
 
-COMMITTED = [*DASHBOARDS, RULES, *DEPLOY.glob("kustomize/components/*/prometheusrule.yaml")]
+GENERATED = ("dashboards", "prometheusrule")
+COMMITTED = [
+    *DASHBOARDS,
+    RULES,
+    *(DEPLOY / "kustomize/components/monitoring" / f"{name}.yaml" for name in GENERATED),
+]
 
 
 @pytest.fixture(name="generated", scope="module")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deploy import steady
+from tests.deploy.observability import steady
+from tests.deploy.observability.prometheus import Prometheus, command, configuration
 from tests.deploy.places import MODELS
 from tests.deploy.processes import eventually, free_port, running, tool
-from tests.deploy.prometheus import Prometheus, command, configuration
 from tests.deploy.server import Address, load, wait_until_ready
 
 

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.deploy.pictures import GRAPH, STATUS_PAGE, draw_both
+from tests.deploy.observability.pictures import GRAPH, STATUS_PAGE, draw_both
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.deploy.metric_names import (
+from tests.deploy.observability.metric_names import (
     documented_samples,
     recorded_samples,
     selectors,
