@@ -6,13 +6,16 @@ PROTO_VENV := .venv-proto
 PROTO_BIN := $(PROTO_VENV)/bin
 PROTO_OUT ?= proto
 
-.PHONY: bench-client bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
+# Where Python may not keep what it has compiled, each of hundreds of servers compiles itself anew, and
+# every worker of pytest all of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: bench-balancing bench-client bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
 
-# constraints.txt pins what is tested; pyproject.toml says what is allowed. Of ten thousand files few
-# are imported: Python compiles them then, in a quarter of the time.
+# constraints.txt pins what is tested; pyproject.toml says what is allowed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
@@ -31,8 +34,9 @@ mypy: $(VENV)/.installed
 pyright: $(VENV)/.installed
 	$(BIN)/pyright --warnings
 
+# In the order of the files, as below.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not slow and not gpu' --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow and not gpu' --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: check test-fast
 
@@ -73,9 +77,15 @@ bench-transports: $(VENV)/.installed
 	$(BIN)/python tests/bench/transports.py --write
 
 # Isotherm beside Triton, MLServer, KServe, Ray Serve, BentoML, LitServe, FastAPI and bare gRPC, each
-# in an environment of its own under build/; writes docs/performance.md. Needs h2load.
+# in an environment of its own under build/; writes docs/performance.md, docs/sizing.md. Needs h2load.
 bench-peers: $(VENV)/.installed
 	$(BIN)/python -m tests.bench.peers --json build/peers.json --write
+	$(BIN)/python -m deploy.sizing --write
+
+# Three servers behind every balancer while they restart; writes docs/balancing.md. Needs haproxy and
+# nginx.
+bench-balancing: $(VENV)/.installed
+	$(BIN)/python tests/bench/balancing.py --write
 
 # The client beside tritonclient and h2load on one server; writes docs/performance.md. Needs h2load.
 bench-client: $(VENV)/.installed

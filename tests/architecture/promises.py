@@ -25,7 +25,7 @@ from isotherm.client.cli import dispatch
 from isotherm.server.service import reflection
 from isotherm.v1 import contract_pb2
 from tests.architecture import metrics_page
-from tests.deploy.metric_names import documented_families
+from tests.deploy.observability.metric_names import documented_families
 
 ROOT: Final = Path(__file__).parents[2]
 PROMISED: Final = Path(__file__).parent / "promised"

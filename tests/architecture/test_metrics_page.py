@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isotherm.server.families import SECTIONS
 from tests.architecture.metrics_page import rewritten
-from tests.deploy.metric_names import documented_families
+from tests.deploy.observability.metric_names import documented_families
 from tests.deploy.places import METRICS_PAGE
 
 
