@@ -11,11 +11,11 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
-def replace(section: str, text: str) -> None:
+def replace(section: str, text: str, page: Path = PAGE) -> None:
     """Replace the generated part of a section."""
     begin, end = f"<!-- begin: {section} -->\n", f"<!-- end: {section} -->"
-    head, rest = PAGE.read_text().split(begin)
-    PAGE.write_text(head + begin + text + end + rest.split(end)[1])
+    head, rest = page.read_text().split(begin)
+    page.write_text(head + begin + text + end + rest.split(end)[1])
 
 
 def machine() -> str:
