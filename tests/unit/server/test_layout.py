@@ -48,6 +48,7 @@ def test_single_words_have_places_of_their_own():
         layout.QUEUE_OLDEST_NS,
         layout.QUEUE_WAIT_NS,
         layout.UNKNOWN_SINCE_NS,
+        layout.OPTIONAL,
         *(layout.LOADS, layout.LOADS + 1),
         layout.LAST_INFERENCE_MS,
         layout.ROWS,
