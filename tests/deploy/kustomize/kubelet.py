@@ -1,6 +1,7 @@
 """A container of a manifest as a process of this machine, started and probed as a kubelet would."""
 
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,10 +51,13 @@ class Node:
             asked = described["grpc"]
             target = f"127.0.0.1:{self.ports[asked['port']]}"
             return check(target, asked["service"], patience_s) == "SERVING"
-        asked = described["httpGet"]
         named = {each["name"]: each["containerPort"] for each in container["ports"]}
+        asked = described.get("httpGet") or described["tcpSocket"]
         port = self.ports[named.get(asked["port"], asked["port"])]
         try:
+            if "tcpSocket" in described:
+                socket.create_connection(("127.0.0.1", port), patience_s).close()
+                return True
             status, _ = page(port, asked["path"])
         except OSError:
             return False

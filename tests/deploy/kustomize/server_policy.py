@@ -11,9 +11,9 @@ SPARE_S = 5
 STALL_S = 20
 PORTS = {"grpc": 8001, "metrics": 8002}
 REST = {"rest": 8000}
-# The health service that a probe asks, and the page under TLS.
+# The health service that a probe asks, and the page under TLS; the start asks for the port alone.
 PROBES = {
-    "startupProbe": ("liveness", "/v2/health/ready"),
+    "startupProbe": ("liveness", ""),
     "livenessProbe": ("liveness", "/healthz"),
     "readinessProbe": ("", "/v2/health/ready"),
 }
@@ -23,7 +23,11 @@ def _probes(server: Server) -> Iterator[str]:
     ports = server.ports | {number: number for number in server.ports.values()}
     for name, (service, path) in PROBES.items():
         probe = server.container.get(name, {})
-        if server.tls:
+        if server.tls and not path:
+            port = probe.get("tcpSocket", {}).get("port")
+            if ports.get(port) != server.ports["grpc"] or "grpc" in probe:
+                yield f"{name} has to ask whether the gRPC port is open: it speaks TLS"
+        elif server.tls:
             asked = probe.get("httpGet", {})
             where = (ports.get(asked.get("port")), asked.get("path"), "grpc" in probe)
             if where != (server.ports["metrics"], path, False):

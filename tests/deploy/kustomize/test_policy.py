@@ -89,6 +89,7 @@ BREAKS = [
     ("base", lambda o: container(o)["livenessProbe"]["grpc"].update(service=""), "'liveness'"),
     ("base", lambda o: container(o)["readinessProbe"]["grpc"].update(port=8002), "readinessProbe"),
     ("base", variable("ISOTHERM_TLS_CERT", "/tls/tls.crt"), "the other speaks TLS"),
+    ("base", variable("ISOTHERM_TLS_CERT", "/tls/tls.crt"), "whether the gRPC port is open"),
     (
         "base",
         lambda o: container(o)["livenessProbe"].update(failureThreshold=1),

@@ -97,8 +97,7 @@ capabilities:
 
 {{/*
 What a probe asks: (dict "root" $ "service" "liveness" "path" "/healthz"). A kubelet's gRPC probe
-speaks no TLS: the metrics port answers the same questions. It is open from the first moment, so the
-start asks for readiness there.
+speaks no TLS: the metrics port answers the same questions.
 */}}
 {{- define "isotherm.question" -}}
 {{- if .root.Values.tls.enabled -}}
