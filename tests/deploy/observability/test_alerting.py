@@ -8,7 +8,12 @@ import pytest
 import yaml
 
 from tests.deploy.observability import alertmanager
-from tests.deploy.observability.prometheus import Prometheus, command, configuration
+from tests.deploy.observability.prometheus import (
+    TARGET_LABELS,
+    Prometheus,
+    command,
+    configuration,
+)
 from tests.deploy.places import MODELS, RULES
 from tests.deploy.processes import eventually, free_port, running, tool
 from tests.deploy.server import Address, wait_until_ready
@@ -66,6 +71,6 @@ def test_somebody_is_told_of_a_server_that_is_gone_and_when_it_is_back(tmp_path)
             eventually(lambda: receiver.alerts("resolved", **alert), what="its end")
         told = receiver.alerts("firing", **alert)[0]
 
-    assert told["labels"] == {**alert, "job": "isotherm", "severity": "page"}
+    assert told["labels"] == {**alert, **TARGET_LABELS, "job": "isotherm", "severity": "page"}
     assert told["annotations"]["summary"] == f"Prometheus cannot scrape {alert['instance']}."
     assert told["annotations"]["runbook_url"].endswith("runbooks/IsothermDown.md")
