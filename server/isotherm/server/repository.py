@@ -63,11 +63,6 @@ class Prepared:
         """Why versions could not be loaded."""
         return [entry.reason for entry in self.entries if entry.reason]
 
-    @property
-    def serves(self) -> bool:
-        """Whether there is a version that can serve."""
-        return any(entry.model is not None for entry in self.entries)
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -129,24 +124,26 @@ class Repository:
             if name not in found:
                 msg = f"model '{name}' is not in the repository {folder}"
                 raise RepositoryError(msg)
+            former = before.get(name, ()) if before else ()
             try:
-                prepared = self.prepare(name, loader)
+                prepared = self.prepare(name, loader, former=former)
             except NotFoundError as error:
                 raise RepositoryError(str(error)) from error
-            if not before or name in before:
+            if not before or former:
                 self._required.add(name)
-            if before and not prepared.serves:
-                prepared = self._with_former(prepared, before.get(name, ()), loader)
             yield from self.commit(prepared).entries
 
     def names(self) -> list[str]:
         """Return the models that lie in the folder now; raise RepositoryError without a folder."""
         return self._folders.names()
 
-    def prepare(self, name: str, loader: Loader, *, retry: bool = False) -> Prepared:
+    def prepare(
+        self, name: str, loader: Loader, *, retry: bool = False, former: Collection[int] = ()
+    ) -> Prepared:
         """Load what is new on disk of one model; keep what is loaded and unchanged.
 
         With `retry`, a file that could not be loaded is tried again although it has not changed.
+        Where no chosen version can be loaded, the `former` ones are tried, from the newest on.
 
         Raises NotFoundError when the model has no version on disk.
         """
@@ -168,13 +165,16 @@ class Repository:
         if not versions:
             msg = f"failed to load '{name}': no version of it holds {settings.file_name}"
             raise NotFoundError(msg)
-        return Prepared(
-            name,
-            tuple(
-                self._entry(found, version, settings, loader, retry=retry)
-                for version in settings.choose(versions)
-            ),
-        )
+        entries = [
+            self._entry(found, version, settings, loader, retry=retry)
+            for version in settings.choose(versions)
+        ]
+        tried = {entry.version for entry in entries}
+        for version in sorted(versions.intersection(former) - tried, reverse=True):
+            if any(entry.model is not None for entry in entries):
+                break
+            entries.append(self._entry(found, version, settings, loader, retry=retry))
+        return Prepared(name, tuple(entries))
 
     def commit(self, prepared: Prepared) -> Change:
         """Let the prepared versions serve, and retire those that were not chosen again.
@@ -258,25 +258,6 @@ class Repository:
     def _serves(self, name: str) -> bool:
         versions = self._entries.get(name, {})
         return any(entry.model is not None for entry in versions.values())
-
-    def _with_former(
-        self, prepared: Prepared, versions: Collection[int], loader: Loader
-    ) -> Prepared:
-        """Return what is prepared, with the newest of other versions that can be loaded."""
-        found = self._folders.find(prepared.name)
-        assert found is not None  # noqa: S101  it has just been prepared
-        tried = {entry.version for entry in prepared.entries}
-        try:
-            defaults = replace(self._defaults, file_name=found.file_name)
-            settings = model_config.read(found.path, prepared.name, defaults)
-        except LoadError:
-            return prepared
-        for version in sorted(set(versions) - tried, reverse=True):
-            if (found.versions.get(version, found.path) / settings.file_name).is_file():
-                entry = self._entry(found, version, settings, loader, retry=False)
-                if entry.model is not None:
-                    return Prepared(prepared.name, (*prepared.entries, entry))
-        return prepared
 
     def _entry(
         self,
