@@ -176,7 +176,9 @@ def test_all_attempts_share_one_deadline(connect: Connect, server: Scripted) -> 
     error = one(driver, 1.5, timeout=0.4).error
 
     assert isinstance(error, (DeadlineExceededError, UnavailableError))
-    assert error.attempts == len(server.calls)
+    # The deadline may pass while the last one is on its way.
+    on_its_way = isinstance(error, DeadlineExceededError)
+    assert len(server.calls) <= error.attempts <= len(server.calls) + on_its_way
     assert 1 <= error.attempts <= 5
 
 
