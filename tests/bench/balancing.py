@@ -175,9 +175,7 @@ def found_after_s(folder: Path) -> dict[str, float]:
             else:
                 way = WAYS[name](fleet, place)
 
-            def tell(names: object = names) -> None:
-                names.addresses = HOSTS  # type: ignore[attr-defined]
-
+            tell = partial(setattr, names, "addresses", HOSTS)
             found[name], outcome = scale_up(fleet, {name: stack.enter_context(way)}, tell)[name]
             print(f"scale up, {name}: {found[name]:.2f} s, {outcome}", file=sys.stderr)
     return found

@@ -251,15 +251,17 @@ class Batch:
             members[0].succeed(answer)
             return True
         rows = sum(member.rows for member in members)
-        if isinstance(answer, Prediction):
-            return self._deliver_several(answer, rows)
-        if answer.shape[:1] != (rows,):
+        arrays = answer.values() if isinstance(answer, Prediction) else (answer,)
+        if any(array.shape[:1] != (rows,) for array in arrays):
             return False
-        succeed = self._succeed()
+        succeed = Member.succeed if self.wake is None else Member.succeed_quietly
         start = 0
         for member in members:
             stop = start + member.rows
-            succeed(member, answer[start:stop])
+            if isinstance(answer, Prediction):
+                succeed(member, Part(answer, start, stop))
+            else:
+                succeed(member, answer[start:stop])
             start = stop
         if self.wake is not None:
             self.wake()
@@ -280,19 +282,3 @@ class Batch:
         """Return two requests for one."""
         middle = len(self.members) // 2
         return Batch(self.group, self.members[:middle]), Batch(self.group, self.members[middle:])
-
-    def _deliver_several(self, answer: Prediction, rows: int) -> bool:
-        if any(shape[:1] != (rows,) for shape in (array.shape for array in answer.values())):
-            return False
-        succeed = self._succeed()
-        start = 0
-        for member in self.members:
-            stop = start + member.rows
-            succeed(member, Part(answer, start, stop))
-            start = stop
-        if self.wake is not None:
-            self.wake()
-        return True
-
-    def _succeed(self) -> Callable[[Member, Array | Prediction], None]:
-        return Member.succeed if self.wake is None else Member.succeed_quietly

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tests.deploy.balancing.load import CALLERS, Ask, Load
@@ -52,11 +52,7 @@ def rolling_restart(
     """
     loads = {name: Load(ask) for name, ask in ways.items()}
     everybody = range(len(fleet.replicas))
-    with ExitStack() as stack:
-        for load in loads.values():
-            stack.enter_context(load.asking())
-        for load in loads.values():
-            load.await_answers(everybody, each=spread)
+    with _asking(loads, everybody, spread=spread):
         told = fleet.restart(settle_s)
         for load in loads.values():
             load.await_answers(everybody, each=spread)
@@ -64,6 +60,19 @@ def rolling_restart(
         name: Outcome(len(load.calls), load.errors(), left_s(load, told))
         for name, load in loads.items()
     }
+
+
+@contextmanager
+def _asking(
+    loads: Mapping[str, Load], replicas: Sequence[int], *, spread: bool = True
+) -> Iterator[None]:
+    """All ways under their callers, once these have heard of the replicas."""
+    with ExitStack() as stack:
+        for load in loads.values():
+            stack.enter_context(load.asking())
+        for load in loads.values():
+            load.await_answers(replicas, each=spread)
+        yield
 
 
 def left_s(load: Load, told: Mapping[int, tuple[float, float]]) -> float:
@@ -83,12 +92,9 @@ def kill(fleet: Fleet, ways: Mapping[str, Ask], *, spread: bool = True) -> dict[
     """
     loads = {name: Load(ask, CALLERS // len(ways)) for name, ask in ways.items()}
     everybody = range(len(fleet.replicas))
-    with ExitStack() as stack:
-        for load in loads.values():
-            stack.enter_context(load.asking())
-        for load in loads.values():
-            load.await_answers(everybody, each=spread)
-        victim = VICTIM if spread else load.shares(0.5).most_common(1)[0][0]
+    with _asking(loads, everybody, spread=spread):
+        *_, last = loads.values()
+        victim = VICTIM if spread else last.shares(0.5).most_common(1)[0][0]
         moment_s = time.monotonic()
         fleet.replicas[victim].kill()
         others = [index for index in everybody if index != victim]
@@ -116,11 +122,7 @@ def scale_up(
     loads = {name: Load(ask, CALLERS // len(ways)) for name, ask in ways.items()}
     *old, new = fleet.replicas
     took_s: dict[str, float] = {}
-    with ExitStack() as stack:
-        for load in loads.values():
-            stack.enter_context(load.asking())
-        for load in loads.values():
-            load.await_answers([replica.index for replica in old])
+    with _asking(loads, [replica.index for replica in old]):
         fleet.start([new])
         ready_s = time.monotonic()
         tell()

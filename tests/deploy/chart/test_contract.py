@@ -14,8 +14,8 @@ import pytest
 from tests.deploy.chart.helm import NAME, NAMESPACE, Helm, HelmError, Releases
 from tests.deploy.kubernetes import node
 from tests.deploy.kubernetes.server import Cluster, cluster
-from tests.deploy.kustomize.pods import PROBES, Pod, running_pod
-from tests.deploy.manifests import Object
+from tests.deploy.kustomize.pods import PROBES, Pod, running_server
+from tests.deploy.manifests import Object, pod
 from tests.deploy.places import MODELS
 from tests.deploy.server import Caller
 from tests.support.certificates import Authority
@@ -61,7 +61,7 @@ def test_a_server_takes_the_settings_of_the_values(helm, api, tmp_path):
     releases = _installed(helm, api, tmp_path, VALUES)
     folders = {"/models": MODELS}
     release = list(api.objects(NAMESPACE).values())
-    with running_pod(release, log, folders=folders) as served:
+    with running_server(pod(release), log, folders=folders) as served:
         served.wait_until_ready()
         passed = [served.passes(probe) for probe in PROBES]
         with grpc.insecure_channel(served.address.target) as channel:
@@ -101,7 +101,7 @@ def test_with_tls_the_test_checks_the_certificate(helm, api, tmp_path):
     known = secret / "ca.crt"
     folders = {"/models": MODELS, "/tls": secret}
     release = list(api.objects(NAMESPACE).values())
-    with running_pod(release, tmp_path / "log", folders=folders) as served:
+    with running_server(pod(release), tmp_path / "log", folders=folders) as served:
         served.wait_until_ready()
         passed = [served.passes(probe) for probe in PROBES]
         with node.running(api, lambda pod: _run(pod, served, secret)):

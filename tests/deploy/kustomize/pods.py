@@ -14,7 +14,7 @@ import pytest
 
 from isotherm.v1.open_inference_pb2 import ModelInferRequest
 from tests.deploy.kustomize.kubelet import Node, budget_s
-from tests.deploy.manifests import Object, Objects, pod, settings
+from tests.deploy.manifests import Object, settings
 from tests.deploy.places import DOCKERFILE
 from tests.deploy.processes import eventually, free_port, running
 from tests.deploy.server import Address, Caller
@@ -67,22 +67,6 @@ class Pod:
         saved_s = float(settings(self.container)["ISOTHERM_DRAIN_DELAY"]) - DRAIN_DELAY_S
         patience_s: float = self._spec["terminationGracePeriodSeconds"] - saved_s
         return self.process.wait(timeout=patience_s)
-
-
-@contextmanager
-def running_pod(
-    objects: Objects,
-    log: Path,
-    *,
-    folders: Mapping[str, Path],
-    drain_delay_s: float = 0,
-    changed: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[Pod]:
-    """Run the pod of the one Deployment: see `running_server`."""
-    with running_server(
-        pod(objects), log, folders=folders, drain_delay_s=drain_delay_s, changed=changed
-    ) as served:
-        yield served
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import grpc
 import pytest
 
 from tests.deploy.kustomize.kubelet import SecretVolume
-from tests.deploy.kustomize.pods import DRAIN_DELAY_S, FIELDS, PROBES, code_of, running_pod
+from tests.deploy.kustomize.pods import DRAIN_DELAY_S, FIELDS, PROBES, code_of, running_server
 from tests.deploy.kustomize.renderings import rendered
-from tests.deploy.manifests import container
+from tests.deploy.manifests import container, pod
 from tests.deploy.pages import page
 from tests.deploy.places import KUSTOMIZE, MODELS
 from tests.deploy.server import Caller
@@ -27,8 +27,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def _served(tmp_path):
     """The base's pod, ready."""
     objects, folders = rendered(BASE), {"/models": MODELS}
-    with running_pod(
-        objects, tmp_path / "log", folders=folders, drain_delay_s=DRAIN_DELAY_S
+    with running_server(
+        pod(objects), tmp_path / "log", folders=folders, drain_delay_s=DRAIN_DELAY_S
     ) as served:
         served.wait_until_ready()
         yield served
@@ -49,8 +49,8 @@ def _secret(authority, tmp_path):
 def _encrypted(secret, tmp_path):
     """The pod of the component tls, ready."""
     objects, folders = rendered(BASE, ("tls",)), {"/models": MODELS, "/tls": secret.folder}
-    with running_pod(
-        objects, tmp_path / "log", folders=folders, drain_delay_s=DRAIN_DELAY_S
+    with running_server(
+        pod(objects), tmp_path / "log", folders=folders, drain_delay_s=DRAIN_DELAY_S
     ) as served:
         served.wait_until_ready()
         yield served
@@ -61,7 +61,7 @@ def test_a_server_without_models_passes_none(tmp_path):
     empty = tmp_path / "models"
     empty.mkdir()
     log = tmp_path / "log"
-    with running_pod(rendered(BASE), log, folders={"/models": empty}) as served:
+    with running_server(pod(rendered(BASE)), log, folders={"/models": empty}) as served:
         status = served.process.wait(timeout=60)
         passed = [served.passes(probe) for probe in PROBES]
 
@@ -134,7 +134,9 @@ def test_with_tracing_spans_say_which_pod_they_come_from(tmp_path):
     folders = {"/models": MODELS}
     with receiving() as receiver:
         endpoint = {"ISOTHERM_TRACING_ENDPOINT": receiver.url}
-        with running_pod(objects, tmp_path / "log", folders=folders, changed=endpoint) as served:
+        with running_server(
+            pod(objects), tmp_path / "log", folders=folders, changed=endpoint
+        ) as served:
             served.wait_until_ready()
             with grpc.insecure_channel(served.address.target) as channel:
                 caller = Caller(channel)
@@ -155,7 +157,9 @@ def test_with_tracing_spans_say_which_pod_they_come_from(tmp_path):
 def test_with_rest_models_are_served_by_http_too(tmp_path):
     """At the port that the Service leads to."""
     folders = {"/models": MODELS}
-    with running_pod(rendered(BASE, ("rest",)), tmp_path / "log", folders=folders) as served:
+    with running_server(
+        pod(rendered(BASE, ("rest",))), tmp_path / "log", folders=folders
+    ) as served:
         served.wait_until_ready()
         status, text = page(served.node.ports[8000], "/v2/models/thermometer")
 

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from tests.deploy.kustomize.kubelet import Node
-from tests.deploy.kustomize.pods import code_of, running_pod
+from tests.deploy.kustomize.pods import code_of, running_server
 from tests.deploy.kustomize.renderings import rendered
 from tests.deploy.manifests import pod
 from tests.deploy.pages import page
@@ -67,7 +67,9 @@ def _server(store, tmp_path):
 def test_the_server_serves_what_was_fetched(fetch, store, tmp_path):
     """By the container's own arguments and variables, with no file of settings anywhere."""
     fetch.run(_alias(store))
-    with running_pod(fetch.objects, tmp_path / "log", folders={"/models": fetch.models}) as served:
+    with running_server(
+        pod(fetch.objects), tmp_path / "log", folders={"/models": fetch.models}
+    ) as served:
         served.wait_until_ready()
         with grpc.insecure_channel(served.address.target) as channel:
             caller = Caller(channel)
