@@ -16,6 +16,8 @@ from tests.deploy.processes import eventually
 FAIR = 0.6
 # A call that begins before the end of a connection is heard of is put on it.
 UNHEARD_S = 0.5
+# A replica's workers hear of one another twice a second: so long one may call itself not ready.
+HEARD_S = 1.0
 VICTIM = 1
 
 
@@ -67,6 +69,8 @@ def _asking(
     loads: Mapping[str, Load], replicas: Sequence[int], *, spread: bool = True
 ) -> Iterator[None]:
     """All ways under their callers, once these have heard of the replicas."""
+    # They may have just been started.
+    time.sleep(HEARD_S)
     with ExitStack() as stack:
         for load in loads.values():
             stack.enter_context(load.asking())
