@@ -20,6 +20,7 @@ from tests.support import models, triton
 from tests.support.certificates import Authority
 from tests.support.rpc import call
 from tests.support.server import eventually, halted, serving
+from tests.support.signals import interruptible
 
 RATE = 100
 DURATION_S = 0.5
@@ -161,12 +162,7 @@ def test_an_interrupted_bench_says_what_it_has(server):
     before = _answered(server)
     command = _command(server.address, *("--rate", RATE, "--warmup", 0, "--format", "json"))
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A suite that runs in the background was started with Ctrl-C ignored, and would hand it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        interruptible(command), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
         _under_load(server, before)
         os.killpg(running.pid, signal.SIGINT)

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.models import doubling, doubling_contract, publish, with_contract
 from tests.support.server import Server, eventually, serving
+from tests.support.signals import interruptible
 
 ROWS = 100_000
 # What Python and its libraries take by themselves is measured with so many.
@@ -131,13 +132,7 @@ def test_a_long_file_passes_in_flat_memory(server, files, tmp_path, form, suffix
 def _interrupted(command: list[str], server: Server, number: signal.Signals) -> tuple[int, str]:
     """Start a command, send it a signal once the server has answered some of its rows."""
     before = server.metric(_ANSWERED)
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A suite that runs in the background was started with Ctrl-C ignored, and would hand it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as running:
+    with subprocess.Popen(interruptible(command), stderr=subprocess.PIPE, text=True) as running:
         assert eventually(lambda: server.metric(_ANSWERED) > before + 20, 60)
         running.send_signal(number)
         _, errors = running.communicate(timeout=60)
