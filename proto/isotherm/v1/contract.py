@@ -10,12 +10,17 @@ from typing import Final
 
 from google.protobuf import json_format
 
+from isotherm.v1 import contract_pb2 as v1
 from isotherm.v1.contract_pb2 import Contract, Feature, Histogram, Target
 
 METADATA_KEY: Final = "isotherm.contract"
 SCHEMA_VERSION: Final = 1
 MAX_CONTRACT_BYTES: Final = 1 << 20
 MAX_GOLDEN_ROWS: Final = 64
+
+# What may be done with a missing number, and with a missing category.
+_MISSING_NUMBER: Final = (v1.MISSING_MEAN, v1.MISSING_INDICATOR)
+_MISSING_CATEGORY: Final = (v1.MISSING_UNKNOWN,)
 
 
 class ContractError(ValueError):
@@ -62,6 +67,11 @@ def prediction_width(contract: Contract) -> int:
     return sum(len(target.classes) or 1 for target in contract.targets)
 
 
+def takes_missing(feature: Feature) -> bool:
+    """Whether the graph knows what to do with a missing cell of this feature, NaN in the input."""
+    return feature.missing in {*_MISSING_NUMBER, *_MISSING_CATEGORY}
+
+
 def _check_size(text: str) -> None:
     size = len(text.encode())
     if size > MAX_CONTRACT_BYTES:
@@ -95,6 +105,7 @@ def _problems(contract: Contract) -> Iterator[str]:
         yield "tensors.input and tensors.prediction must name tensors of the graph"
     yield from _column_problems("feature", contract.features)
     yield from _column_problems("target", contract.targets)
+    yield from _category_problems(contract)
     yield from _class_problems(contract)
     yield from _golden_problems(contract)
     yield from _interval_problems(contract)
@@ -121,6 +132,17 @@ def _histogram_problems(owner: str, histogram: Histogram) -> Iterator[str]:
     # Not `left >= right`: NaN would pass.
     if not all(left < right for left, right in pairwise(edges)):
         yield f"the decile edges of {owner} do not rise"
+
+
+def _category_problems(contract: Contract) -> Iterator[str]:
+    for feature in contract.features:
+        if len(set(feature.categories)) != len(feature.categories):
+            yield f"feature '{feature.name}' has a category twice"
+        foreign = _MISSING_NUMBER if feature.categories else _MISSING_CATEGORY
+        if feature.missing in foreign:
+            kind = "a category" if feature.categories else "a number"
+            policy = v1.MissingPolicy.Name(feature.missing)
+            yield f"feature '{feature.name}' is {kind}, for which {policy} is not meant"
 
 
 def _class_problems(contract: Contract) -> Iterator[str]:

@@ -48,6 +48,38 @@ NON_FINITE_ACCEPT: NonFinitePolicy.ValueType  # 2
 """The row is computed like any other."""
 Global___NonFinitePolicy: typing_extensions.TypeAlias = NonFinitePolicy
 
+class _MissingPolicy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _MissingPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_MissingPolicy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MISSING_UNSPECIFIED: _MissingPolicy.ValueType  # 0
+    """As MISSING_REFUSE."""
+    MISSING_REFUSE: _MissingPolicy.ValueType  # 1
+    """Nothing: the row is one with NaN, and NonFinitePolicy says what happens to it."""
+    MISSING_MEAN: _MissingPolicy.ValueType  # 2
+    """A number: the training rows' mean stands for it."""
+    MISSING_INDICATOR: _MissingPolicy.ValueType  # 3
+    """A number: as MISSING_MEAN, and the network is told that it was missing."""
+    MISSING_UNKNOWN: _MissingPolicy.ValueType  # 4
+    """A category: it counts as the unknown value."""
+
+class MissingPolicy(_MissingPolicy, metaclass=_MissingPolicyEnumTypeWrapper):
+    """What the graph does with a missing cell, NaN in the input tensor."""
+
+MISSING_UNSPECIFIED: MissingPolicy.ValueType  # 0
+"""As MISSING_REFUSE."""
+MISSING_REFUSE: MissingPolicy.ValueType  # 1
+"""Nothing: the row is one with NaN, and NonFinitePolicy says what happens to it."""
+MISSING_MEAN: MissingPolicy.ValueType  # 2
+"""A number: the training rows' mean stands for it."""
+MISSING_INDICATOR: MissingPolicy.ValueType  # 3
+"""A number: as MISSING_MEAN, and the network is told that it was missing."""
+MISSING_UNKNOWN: MissingPolicy.ValueType  # 4
+"""A category: it counts as the unknown value."""
+Global___MissingPolicy: typing_extensions.TypeAlias = MissingPolicy
+
 @typing.final
 class Contract(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -145,6 +177,8 @@ class Feature(google.protobuf.message.Message):
     STANDARD_DEVIATION_FIELD_NUMBER: builtins.int
     MISSING_RATE_FIELD_NUMBER: builtins.int
     DECILES_FIELD_NUMBER: builtins.int
+    CATEGORIES_FIELD_NUMBER: builtins.int
+    MISSING_FIELD_NUMBER: builtins.int
     name: builtins.str
     unit: builtins.str
     """Free text such as "degF"; empty when unknown."""
@@ -156,8 +190,16 @@ class Feature(google.protobuf.message.Message):
     standard_deviation: builtins.float
     missing_rate: builtins.float
     """Share of missing rows, 0..1."""
+    missing: Global___MissingPolicy.ValueType
     @property
     def deciles(self) -> Global___Histogram: ...
+    @property
+    def categories(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The values of a category, the most frequent first; empty for a number. In the input tensor stands
+        a value's index in this list. Any other number, such as -1, is the unknown value. The statistics
+        above are of the index, over the rows whose value is in the list.
+        """
+
     def __init__(
         self,
         *,
@@ -170,9 +212,11 @@ class Feature(google.protobuf.message.Message):
         standard_deviation: builtins.float = ...,
         missing_rate: builtins.float = ...,
         deciles: Global___Histogram | None = ...,
+        categories: collections.abc.Iterable[builtins.str] | None = ...,
+        missing: Global___MissingPolicy.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deciles", b"deciles"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "missing_rate", b"missing_rate", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["categories", b"categories", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "missing", b"missing", "missing_rate", b"missing_rate", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
 
 Global___Feature: typing_extensions.TypeAlias = Feature
 
@@ -190,6 +234,7 @@ class Target(google.protobuf.message.Message):
     DECILES_FIELD_NUMBER: builtins.int
     CLASSES_FIELD_NUMBER: builtins.int
     PREDICTIONS_FIELD_NUMBER: builtins.int
+    TRANSFORM_FIELD_NUMBER: builtins.int
     name: builtins.str
     unit: builtins.str
     datatype: builtins.str
@@ -197,6 +242,10 @@ class Target(google.protobuf.message.Message):
     maximum: builtins.float
     mean: builtins.float
     standard_deviation: builtins.float
+    transform: builtins.str
+    """On which scale the model learned: "log", "log1p", "sqrt"; empty for the target's own. Predictions,
+    `lower` and `upper` are in the target's unit all the same.
+    """
     @property
     def deciles(self) -> Global___Histogram: ...
     @property
@@ -222,9 +271,10 @@ class Target(google.protobuf.message.Message):
         deciles: Global___Histogram | None = ...,
         classes: collections.abc.Iterable[builtins.str] | None = ...,
         predictions: Global___Predictions | None = ...,
+        transform: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deciles", b"deciles", "predictions", b"predictions"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["classes", b"classes", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "predictions", b"predictions", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["classes", b"classes", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "name", b"name", "predictions", b"predictions", "standard_deviation", b"standard_deviation", "transform", b"transform", "unit", b"unit"]) -> None: ...
 
 Global___Target: typing_extensions.TypeAlias = Target
 
@@ -317,7 +367,7 @@ Global___Golden: typing_extensions.TypeAlias = Golden
 
 @typing.final
 class Interval(google.protobuf.message.Message):
-    """A prediction interval of constant width around the prediction."""
+    """A prediction interval of constant width around the prediction, on the scale of the target's transform."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -330,7 +380,7 @@ class Interval(google.protobuf.message.Message):
     """How it was calibrated, such as "split-conformal, leave-one-out residuals"."""
     @property
     def half_width(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
-        """One a target, in the target's unit."""
+        """One a target, in the target's unit, or on the scale of its transform."""
 
     def __init__(
         self,
@@ -373,6 +423,7 @@ class Provenance(google.protobuf.message.Message):
     PACKAGE_VERSIONS_FIELD_NUMBER: builtins.int
     LEADERBOARD_FIELD_NUMBER: builtins.int
     ERROR_METRIC_FIELD_NUMBER: builtins.int
+    WEIGHT_COLUMN_FIELD_NUMBER: builtins.int
     data_sha256: builtins.str
     """Of the training table's bytes as read, in hexadecimal."""
     rows: builtins.int
@@ -383,6 +434,8 @@ class Provenance(google.protobuf.message.Message):
     """Commit of the working directory the training ran in, if any."""
     error_metric: builtins.str
     """How the leaderboard's errors are measured: "RMSE" (in the first target's unit) or "log loss"."""
+    weight_column: builtins.str
+    """The column that said how much each row counts; empty where all count alike."""
     @property
     def package_versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     @property
@@ -398,8 +451,9 @@ class Provenance(google.protobuf.message.Message):
         package_versions: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         leaderboard: collections.abc.Iterable[Global___Candidate] | None = ...,
         error_metric: builtins.str = ...,
+        weight_column: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_sha256", b"data_sha256", "error_metric", b"error_metric", "git_commit", b"git_commit", "leaderboard", b"leaderboard", "package_versions", b"package_versions", "rows", b"rows", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "data_sha256", b"data_sha256", "error_metric", b"error_metric", "git_commit", b"git_commit", "leaderboard", b"leaderboard", "package_versions", b"package_versions", "rows", b"rows", "seed", b"seed", "weight_column", b"weight_column"]) -> None: ...
 
 Global___Provenance: typing_extensions.TypeAlias = Provenance
 
