@@ -10,10 +10,14 @@ PROTO_OUT ?= proto
 # every worker of pytest all of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-balancing bench-client bench-overload bench-peers bench-server bench-swap bench-trainer bench-transports check clean demo dist format mypy proto pyright test test-fast test-slow
+.PHONY: bench-balancing bench-client bench-overload bench-peers bench-server bench-stream bench-swap bench-trainer bench-transports check clean demo dist example format mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
+
+# A table of two million rows: trained, served, drifted, trained anew and swapped in.
+example: $(VENV)/.installed
+	$(BIN)/python examples/rides/walk.py
 
 # constraints.txt pins what is tested; pyproject.toml says what is allowed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -99,11 +103,16 @@ bench-overload: $(VENV)/.installed
 bench-server: $(VENV)/.installed
 	$(BIN)/python tests/bench/server.py --write
 
+# A stream from Parquet beside the same training in memory; writes docs/performance.md.
+bench-stream: $(VENV)/.installed
+	$(BIN)/python tests/bench/stream.py --write
+
 # A hundred version swaps under load; writes docs/performance.md.
 bench-swap: $(VENV)/.installed
 	$(BIN)/python tests/bench/swap.py --write
 
-# The trainer beside a bare loop, Lightning, skorch and a DataLoader; writes docs/performance.md.
+# The trainer beside a bare loop, Lightning, skorch and a DataLoader, by network and size of the table;
+# writes docs/performance.md.
 bench-trainer: $(VENV)/.installed
 	$(BIN)/python tests/bench/trainer.py --write
 

@@ -166,6 +166,9 @@ def _arguments(name: str, function: Callable[..., object]) -> Iterator[str]:
     for index, parameter in enumerate(inspect.signature(function).parameters.values()):
         if parameter.name == "self":
             continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            yield f"{name}({parameter.name}) any other keyword"
+            continue
         where = "keyword" if parameter.kind is parameter.KEYWORD_ONLY else f"place {index}"
         need = "required" if parameter.default is parameter.empty else "optional"
         yield f"{name}({parameter.name}) {where}, {need}"

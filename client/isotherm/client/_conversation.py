@@ -33,7 +33,7 @@ from isotherm.client._served import MOST_SHARED_ROWS, Served, describe
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Conversation, Deadline, Enter, Gate
 from isotherm.client._table import arrange, is_table
-from isotherm.client._validation import check_finite, first_bad_rows
+from isotherm.client._validation import bad_rows, check
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import Array
 
@@ -49,6 +49,7 @@ class Conversations(Questions):
         super().__init__(settings)
         self.hedges = None if settings.hedge is None else Hedges(settings.hedge)
         self._coalesce = settings.coalesce
+        self._refuses_unknown = settings.unknown == "error"
         self._most_lanes = settings.connections
         self._served: dict[Key, Served] = {}
         # When, and why, a model could not be described.
@@ -227,8 +228,8 @@ class Conversations(Questions):
             msg = f"model '{key[0]}' has no output '{lacking[0]}', only {names}"
             raise InvalidInputError(msg, model=key[0])
         fitted = _fitted(served, x)
-        if served.contract is not None and fitted:
-            check_finite(served.contract, fitted[0][2], model=key[0])
+        if served.cells is not None and fitted:
+            check(served.cells, fitted[0][2], model=key[0])
         answer = yield from self._send(served, key, fitted, wanted, deadline)
         if self.look_at_version(served, key, answer) and _is_table(served, x):
             # The new version may have its columns in another order.
@@ -287,7 +288,7 @@ class Conversations(Questions):
                     self._failed[key] = time.monotonic(), for_another(error)
                 raise
             self._failed.pop(key, None)
-            served = describe(key, metadata, config)
+            served = describe(key, metadata, config, refuse_unknown=self._refuses_unknown)
             if known is not None:
                 known.forget()
             self._served[key] = served
@@ -320,7 +321,8 @@ def _fitted(served: Served, x: Inputs) -> Sequence[Fitted]:
     if fitted is not None:
         return fitted
     if served.contract is not None and _is_table(served, x):
-        x = arrange(served.contract, x, model=served.signature.model)
+        model, lookups = served.signature.model, served.lookups
+        x = arrange(served.contract, x, model=model, lookups=lookups)
     return fit(served.signature, x)
 
 
@@ -349,9 +351,9 @@ def _is_table(served: Served, x: Any) -> bool:
 
 
 def _members_with_bad_rows(served: Served, batch: Batch, fitted: Sequence[Fitted]) -> list[Member]:
-    if served.contract is None:
+    if served.cells is None:
         return []
-    bad = first_bad_rows(served.contract, fitted[0][2])
+    bad = bad_rows(served.cells, fitted[0][2])
     if not bad.size:
         return []
     rows = set(bad.tolist())

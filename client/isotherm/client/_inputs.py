@@ -20,12 +20,15 @@ from isotherm.client._table import Table, refuse
 from isotherm.v1.tensors import DTYPES, Array, TensorError, datatype_of
 
 # An array, or arrays by input name; where the model has a contract also columns by feature name,
-# rows of features by name, or a table.
-Inputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[Mapping[str, Any]] | Table
+# in which None is a missing cell, rows of features by name, or a table.
+Columns: TypeAlias = Mapping[str, ArrayLike | Sequence[Any] | None]
+Inputs: TypeAlias = ArrayLike | Columns | Sequence[Mapping[str, Any]] | Table
 # Name, datatype and elements of one input tensor.
 Fitted: TypeAlias = tuple[str, str, Array]
 
 _ROWS_AND_FEATURES: Final = 2
+# An array says of no column which it is.
+_BY_NAME: Final = "; categories that are text go by name: pass a dict of columns, or a table"
 
 
 def fit(signature: Signature, x: Inputs) -> list[Fitted]:
@@ -45,7 +48,7 @@ def fit(signature: Signature, x: Inputs) -> list[Fitted]:
         raise InvalidInputError(msg, model=signature.model) from error.__cause__
 
 
-def _by_name(signature: Signature, arrays: Mapping[str, ArrayLike]) -> list[Fitted]:
+def _by_name(signature: Signature, arrays: Columns) -> list[Fitted]:
     if not signature.inputs:
         # Some servers describe no inputs: the arrays go out as they are.
         return [_as_is(name, _array(values)) for name, values in arrays.items()]
@@ -129,7 +132,8 @@ def _cast(spec: TensorSpec, array: Array) -> Array:
         return _floats(spec, array, dtype)
     if dtype.kind in "iu" and array.dtype.kind in "iub":
         return _integers(spec, array, dtype)
-    msg = f"input '{spec.name}' is {spec.datatype}, got an array of {array.dtype}"
+    remedy = _BY_NAME if array.dtype.kind in "OSU" else ""
+    msg = f"input '{spec.name}' is {spec.datatype}, got an array of {array.dtype}{remedy}"
     raise Misfit(msg)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from isotherm.client._inputs import Fitted
 from isotherm.client._signature import Signature
-from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
+from isotherm.v1.cells import Cells
+from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.tensors import DTYPES
 
 _ROWS_AND_FEATURES: Final = 2
@@ -23,12 +24,9 @@ class Plain:
         self.datatype = datatype
         self.features = features
         self.dtype = DTYPES[datatype]
-        # Whether elements that are no number are to be found here.
-        self.checked = (
-            self.dtype.kind == "f"
-            and contract is not None
-            and contract.non_finite != NON_FINITE_ACCEPT
-        )
+        # What elements that are no number are to be held to; None where all of them are taken.
+        cells = None if contract is None or self.dtype.kind != "f" else Cells(contract)
+        self.cells = cells if cells is not None and cells.refuses else None
 
     @classmethod
     def of(cls, signature: Signature, contract: Contract | None) -> Plain | None:

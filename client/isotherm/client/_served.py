@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from isotherm.client._answer import Reader
+from isotherm.client._category import Lookup, lookups
 from isotherm.client._coalescing import Group
 from isotherm.client._inputs import Fitted
 from isotherm.client._plain import Plain
 from isotherm.client._request import Envelope
 from isotherm.client._signature import Signature, TensorSpec
 from isotherm.v1 import contract as contracts
+from isotherm.v1.cells import Cells
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import ModelConfig, ModelMetadataResponse
 
@@ -44,6 +46,8 @@ class Served:
         merged_rows: How many rows of several callers may go into one request; 0 where the server
             does not say that the model takes rows one by one.
         plain: Its only input, where it has one of shape (rows, features).
+        cells: What its contract refuses; None without a contract.
+        lookups: The codes of its contract's categories, by feature.
         groups: Callers who can share a request, by the outputs that they want.
         formats: What their requests and answers look like, likewise.
     """
@@ -54,6 +58,8 @@ class Served:
     version: str
     merged_rows: int
     plain: Plain | None
+    cells: Cells | None = None
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
     groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
     formats: dict[tuple[str, ...], Format] = field(default_factory=dict)
 
@@ -107,7 +113,11 @@ class Served:
 
 
 def describe(
-    key: tuple[str, str], metadata: ModelMetadataResponse, config: ModelConfig | None
+    key: tuple[str, str],
+    metadata: ModelMetadataResponse,
+    config: ModelConfig | None,
+    *,
+    refuse_unknown: bool = False,
 ) -> Served:
     """Return the model that `metadata` and `config` describe; `key` is its name and version."""
     model, version = key
@@ -129,6 +139,8 @@ def describe(
         "" if version else _newest(metadata),
         min(config.max_batch_size, _MOST_ROWS) if config is not None and merges else 0,
         Plain.of(signature, contract),
+        None if contract is None else Cells(contract),
+        {} if contract is None else lookups(contract, refuse_unknown=refuse_unknown),
     )
 
 

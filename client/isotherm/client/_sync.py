@@ -18,7 +18,7 @@ from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._retry import Retry
 from isotherm.client._security import Tls, Token
-from isotherm.client._settings import Settings
+from isotherm.client._settings import Settings, Unknown
 from isotherm.client._threads import Threads
 from isotherm.v1.contract_pb2 import Contract
 from isotherm.v1.open_inference_pb2 import (
@@ -55,6 +55,8 @@ class Client:
             same time. An idle client delays nobody for it. Only where the server says that the
             model takes its rows one by one.
         hedge: Whether, and when, a late inference is sent a second time.
+        unknown: What becomes of a table's value that is not among its category's: the model takes
+            it as one that it does not know, or it is an "error" that names the value.
 
     Raises:
         InvalidInputError: The target, a file or the token cannot be used.
@@ -71,9 +73,10 @@ class Client:
         connections: int = 4,
         coalesce: bool = True,
         hedge: Hedge | None = None,
+        unknown: Unknown = "take",
     ) -> None:
         self._threads = Threads(
-            Settings(target, tls, token, timeout, retry, connections, coalesce, hedge)
+            Settings(target, tls, token, timeout, retry, connections, coalesce, hedge, unknown)
         )
 
     @overload
@@ -117,6 +120,8 @@ class Client:
                 Or a table, where the model has a contract: a list of dicts, a dict of columns, a
                 DataFrame of pandas or polars, or a table of Arrow. Its columns are matched to the
                 model's features by name; it may have others, and its units must not contradict.
+                Categories are values there, such as text; in an array they are codes, places in
+                the contract's list. None and the like are missing cells, NaN in an array.
             version: The model's version; the server chooses when there is none.
             outputs: The outputs to return: one name, several, or all.
             timeout: Seconds that the call may take in all.

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from isotherm.client import _column
+from isotherm.client import _category, _column
+from isotherm.client._category import Lookup
 from isotherm.client._errors import InvalidInputError
 from isotherm.client._misfit import Misfit
 from isotherm.v1.contract_pb2 import Contract, Feature
@@ -23,7 +24,6 @@ _PLAIN: Final = frozenset(
     {np.ndarray, bool, bytes, dict, float, int, memoryview, np.float32, np.float64, str}
 )
 _NAMES_SHOWN: Final = 50
-_BLOCK_ROWS: Final = 4096
 
 
 class Table(Protocol):
@@ -50,10 +50,29 @@ class _Columns(NamedTuple):
     remedy: str = "name the columns as the contract names its features"
 
 
+class _Wanted(NamedTuple):
+    """What a table is arranged by: a contract, and the codes of its categories by feature."""
+
+    contract: Contract
+    lookups: Mapping[str, Lookup]
+
+    @property
+    def names(self) -> list[str]:
+        """The features' names, in the order of the input's columns."""
+        return [feature.name for feature in self.contract.features]
+
+    def read(self, name: str, column: Any) -> Array:
+        """Return a column as the input has it."""
+        lookup = self.lookups.get(name)
+        if lookup is None:
+            return _column.read(name, column)
+        return _category.read(name, column, lookup)
+
+
 class _Kind(NamedTuple):
     """A kind of table: how it is arranged by a contract, and how its owner makes an array of it."""
 
-    arrange: Callable[[Contract, Any], Array]
+    arrange: Callable[[_Wanted, Any], Array]
     as_array: str
     # What its type has. Not the table itself: a DataFrame answers for its columns' names as well.
     marks: tuple[str, ...] = ()
@@ -68,8 +87,10 @@ def is_table(x: object) -> bool:
     return _kind(x) is not None
 
 
-def arrange(contract: Contract, x: Any, *, model: str) -> Array:
-    """Return the table's numbers, shape (rows, features), columns in the contract's order.
+def arrange(
+    contract: Contract, x: Any, *, model: str, lookups: Mapping[str, Lookup] | None = None
+) -> Array:
+    """Return the table as numbers, shape (rows, features), columns in the contract's order.
 
     Args:
         contract: It names the features, and their units.
@@ -77,22 +98,24 @@ def arrange(contract: Contract, x: Any, *, model: str) -> Array:
             stands for each row. The order of columns does not matter, and others than the features
             are ignored.
         model: Its name, for errors.
+        lookups: The codes of its categories, where they are known already.
 
-    The type is the narrowest that holds all columns; nulls are NaN.
+    The type is the narrowest that holds all columns; nulls are NaN, and categories are codes.
 
     Raises:
         InvalidInputError: A feature has no column, or several; a column holds no numbers, or is
             stated in another unit than the contract's (Arrow: the field's metadata `unit`; pandas:
             `frame.attrs["units"]`, by column, or a column's own `attrs["unit"]`).
     """
+    wanted = _Wanted(contract, _category.lookups(contract) if lookups is None else lookups)
     try:
         if isinstance(x, Mapping):
-            return _mapping(contract, x)
+            return _mapping(wanted, x)
         kind = _kind(x)
         if kind is None:
             msg = f"a {type(x).__name__} is no table: pass an array"
             raise Misfit(msg)
-        return kind.arrange(contract, x)
+        return kind.arrange(wanted, x)
     except Misfit as error:
         msg = f"model '{model}': {error}"
         raise InvalidInputError(msg, model=model) from error.__cause__
@@ -133,22 +156,27 @@ def _kind_of(found: Any) -> _Kind | None:
     )
 
 
-def _rows(contract: Contract, rows: Sequence[Any]) -> Array:
-    names = [feature.name for feature in contract.features]
+def _rows(wanted: _Wanted, rows: Sequence[Any]) -> Array:
+    names = wanted.names
     try:
         values = [[row[name] for name in names] for row in rows]
     except (LookupError, TypeError):
         _check_rows(names, rows)
         raise
+    if not wanted.lookups:
+        array = _matrix(values)
+        if array.ndim == _column.ROWS_AND_COLUMNS and array.dtype.kind in _column.NUMBERS:
+            return array
+    columns = zip(*values, strict=True) if rows else ((),) * len(names)
+    return _column.joined(names, [wanted.read(*pair) for pair in zip(names, columns, strict=True)])
+
+
+def _matrix(values: Sequence[Sequence[Any]]) -> Array:
     try:
-        array = np.array(values)
+        return np.array(values)
     except ValueError:
         # Some value is a list: the columns, one by one, tell which.
-        array = np.empty(0)
-    if array.ndim == _column.ROWS_AND_COLUMNS and array.dtype.kind in _column.NUMBERS:
-        return array
-    columns = zip(*values, strict=True) if rows else ((),) * len(names)
-    return _joined(names, [_column.read(*pair) for pair in zip(names, columns, strict=True)])
+        return np.empty(0)
 
 
 def _check_rows(names: Sequence[str], rows: Iterable[Any]) -> None:
@@ -165,27 +193,28 @@ def _check_rows(names: Sequence[str], rows: Iterable[Any]) -> None:
             raise Misfit(msg)
 
 
-def _mapping(contract: Contract, mapping: Mapping[str, Any]) -> Array:
-    remedy = f"pass the features by name, or an array for the input '{contract.tensors.input}'"
+def _mapping(wanted: _Wanted, mapping: Mapping[str, Any]) -> Array:
+    tensor = wanted.contract.tensors.input
+    remedy = f"pass the features by name, or an array for the input '{tensor}'"
 
-    return _columns(contract, _Columns([*mapping], mapping.__getitem__, _own_unit, remedy))
+    return _columns(wanted, _Columns([*mapping], mapping.__getitem__, _own_unit, remedy))
 
 
-def _arrow(contract: Contract, table: Any) -> Array:
+def _arrow(wanted: _Wanted, table: Any) -> Array:
     names = table.column_names
 
     def unit(name: str, _column: Any) -> object:
         metadata = table.schema.field(names.index(name)).metadata or {}
         return metadata.get(b"unit", b"").decode(errors="replace")
 
-    return _columns(contract, _Columns(names, table.column, unit))
+    return _columns(wanted, _Columns(names, table.column, unit))
 
 
-def _polars(contract: Contract, frame: Any) -> Array:
-    return _columns(contract, _Columns(frame.columns, frame.get_column, _no_unit))
+def _polars(wanted: _Wanted, frame: Any) -> Array:
+    return _columns(wanted, _Columns(frame.columns, frame.get_column, _no_unit))
 
 
-def _pandas(contract: Contract, frame: Any) -> Array:
+def _pandas(wanted: _Wanted, frame: Any) -> Array:
     attributes = frame.attrs
     units = attributes.get("units")
 
@@ -195,16 +224,16 @@ def _pandas(contract: Contract, frame: Any) -> Array:
         # A column inherits what is said of the whole frame, which may be about another column.
         return None if "unit" in attributes else _own_unit(name, column)
 
-    return _columns(contract, _Columns([*frame.columns], frame.__getitem__, unit))
+    return _columns(wanted, _Columns([*frame.columns], frame.__getitem__, unit))
 
 
-def _lazy(_contract: Contract, frame: object) -> Array:
+def _lazy(_wanted: _Wanted, frame: object) -> Array:
     msg = f"a {type(frame).__name__} has no rows yet: pass x.collect()"
     raise Misfit(msg)
 
 
-def _columns(contract: Contract, columns: _Columns) -> Array:
-    names = [feature.name for feature in contract.features]
+def _columns(wanted: _Wanted, columns: _Columns) -> Array:
+    names = wanted.names
     missing = [name for name in names if name not in columns.names]
     if missing:
         msg = (
@@ -216,13 +245,15 @@ def _columns(contract: Contract, columns: _Columns) -> Array:
     if twice:
         msg = f"more than one column of the name {_listed(twice)}: rename or drop all but one"
         raise Misfit(msg)
-    return _joined(names, [_read(columns, feature) for feature in contract.features])
+    return _column.joined(
+        names, [_read(wanted, columns, each) for each in wanted.contract.features]
+    )
 
 
-def _read(columns: _Columns, feature: Feature) -> Array:
+def _read(wanted: _Wanted, columns: _Columns, feature: Feature) -> Array:
     column = columns.read(feature.name)
     _check_unit(feature, columns.unit(feature.name, column))
-    return _column.read(feature.name, column)
+    return wanted.read(feature.name, column)
 
 
 def _check_unit(feature: Feature, stated: object) -> None:
@@ -242,24 +273,6 @@ def _own_unit(_name: str, column: Any) -> object:
 
 def _no_unit(_name: str, _column: Any) -> object:
     return None
-
-
-def _joined(names: Sequence[str], columns: Sequence[Array]) -> Array:
-    sizes = {name: len(column) for name, column in zip(names, columns, strict=True) if column.ndim}
-    rows = next(iter(sizes.values()), 1)
-    if any(size != rows for size in sizes.values()):
-        lengths = ", ".join(f"'{name}' {size}" for name, size in sizes.items())
-        msg = f"the columns differ in rows: {lengths}"
-        raise Misfit(msg)
-    # Of the types: numpy before 2 would look at a scalar's value as well.
-    dtype = np.result_type(*[column.dtype for column in columns])
-    joined = np.empty((rows, len(columns)), dtype)
-    # A block stays in the cache while its columns are filled: less than half the time.
-    for start in range(0, rows, _BLOCK_ROWS):
-        block = joined[start : start + _BLOCK_ROWS]
-        for index, column in enumerate(columns):
-            block[:, index] = column[start : start + _BLOCK_ROWS] if column.ndim else column
-    return joined
 
 
 def _listed(names: Iterable[Any]) -> str:

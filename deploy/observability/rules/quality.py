@@ -28,6 +28,13 @@ def _missing_share() -> str:
     return f"{bad}\n/ (\n  {bad}\n  + on ({_BY}) group_left\n  {_ROWS}\n  > {_FLOOR}\n)\n"
 
 
+def _unless_compared(*bins: str) -> str:
+    """Without columns whose training had such rows: how many there are now is part of the index."""
+    labels = "job, model, version, kind, column"
+    found = " or ".join(f'isotherm_drift_reference_ratio{{{JOB}, bin="{each}"}}' for each in bins)
+    return f"unless on ({labels})\n({found})\n"
+
+
 def _targets(metric: str) -> str:
     return f"sum by ({_BY}, target) (rate({metric}{{{JOB}}}[6h]))"
 
@@ -65,7 +72,7 @@ GROUP: Final = Group(
         ),
         Alert(
             name="IsothermOutOfRange",
-            expr=f"{_OUTSIDE} > 0.05",
+            expr=f"{_OUTSIDE} > 0.05\n{_unless_compared('(unknown)')}",
             hold="5m",
             severity="ticket",
             summary=f"{_COLUMN} leaves the range of its training.",
@@ -76,7 +83,7 @@ GROUP: Final = Group(
         ),
         Alert(
             name="IsothermMissingValues",
-            expr=f"{_MISSING} > 0.01",
+            expr=f"{_MISSING} > 0.01\n{_unless_compared('(missing)', '(unknown)')}",
             hold="5m",
             severity="ticket",
             summary=f"{_COLUMN} is often missing.",

@@ -179,6 +179,7 @@ class Feature(google.protobuf.message.Message):
     DECILES_FIELD_NUMBER: builtins.int
     CATEGORIES_FIELD_NUMBER: builtins.int
     MISSING_FIELD_NUMBER: builtins.int
+    UNKNOWN_RATE_FIELD_NUMBER: builtins.int
     name: builtins.str
     unit: builtins.str
     """Free text such as "degF"; empty when unknown."""
@@ -191,6 +192,8 @@ class Feature(google.protobuf.message.Message):
     missing_rate: builtins.float
     """Share of missing rows, 0..1."""
     missing: Global___MissingPolicy.ValueType
+    unknown_rate: builtins.float
+    """Of a category: share of the rows whose value is not in the list, missing ones included, 0..1."""
     @property
     def deciles(self) -> Global___Histogram: ...
     @property
@@ -214,9 +217,10 @@ class Feature(google.protobuf.message.Message):
         deciles: Global___Histogram | None = ...,
         categories: collections.abc.Iterable[builtins.str] | None = ...,
         missing: Global___MissingPolicy.ValueType = ...,
+        unknown_rate: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deciles", b"deciles"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["categories", b"categories", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "missing", b"missing", "missing_rate", b"missing_rate", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["categories", b"categories", "datatype", b"datatype", "deciles", b"deciles", "maximum", b"maximum", "mean", b"mean", "minimum", b"minimum", "missing", b"missing", "missing_rate", b"missing_rate", "name", b"name", "standard_deviation", b"standard_deviation", "unit", b"unit", "unknown_rate", b"unknown_rate"]) -> None: ...
 
 Global___Feature: typing_extensions.TypeAlias = Feature
 

@@ -27,7 +27,7 @@ from isotherm.server.session import Array, ProviderOptions, Session, TensorSpec,
 from isotherm.server.vetting.vetter import Vetter
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import open_inference_pb2 as pb
-from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract
+from isotherm.v1.contract_pb2 import Contract
 
 _log = logging.getLogger(__name__)
 
@@ -62,11 +62,6 @@ class Model:
     def max_batch_size(self) -> int:
         """Rows in one run; 0 where requests run as they are, their shapes whole."""
         return self.settings.batching.max_batch_size if self.batched else 0
-
-    @property
-    def refuses_non_finite(self) -> bool:
-        """Whether NaN and infinity in an input are the caller's mistake."""
-        return self.contract is not None and self.contract.non_finite != NON_FINITE_ACCEPT
 
 
 class Loader:

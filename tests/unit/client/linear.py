@@ -15,7 +15,15 @@ import numpy as np
 from isotherm.v1 import contract as contracts
 from isotherm.v1 import feedback_pb2
 from isotherm.v1 import open_inference_pb2 as pb
-from isotherm.v1.contract_pb2 import Contract, Feature, Interval, Target, Tensors
+from isotherm.v1.contract_pb2 import (
+    MISSING_MEAN,
+    MISSING_UNKNOWN,
+    Contract,
+    Feature,
+    Interval,
+    Target,
+    Tensors,
+)
 from isotherm.v1.tensors import DTYPES, decode_raw, encode_raw
 
 Spec = tuple[str, str, tuple[int, ...]]
@@ -47,6 +55,35 @@ def thermometer_contract() -> Contract:
     )
 
 
+def rides_contract() -> Contract:
+    """The contract of fares: two categories, one of them of numbers, and a distance with gaps."""
+    return Contract(
+        schema_version=1,
+        model_name="rides",
+        features=[
+            Feature(
+                name="city",
+                datatype="BYTES",
+                categories=["Oslo", "Paris", "Rome"],
+                missing=MISSING_UNKNOWN,
+                missing_rate=0.25,
+                unknown_rate=0.5,
+            ),
+            Feature(name="km", unit="km", minimum=0, maximum=50, missing=MISSING_MEAN),
+            Feature(name="seats", datatype="INT64", categories=["4", "6"], missing=MISSING_UNKNOWN),
+            Feature(name="hour", minimum=0, maximum=23),
+        ],
+        targets=[Target(name="fare", datatype="FP32")],
+        tensors=Tensors(input="x", prediction="y"),
+    )
+
+
+def _codes(x: Any) -> list[Any]:
+    """Answer a row of digits: 1000 * city + 100 * km + 10 * seats + hour, 7 for a missing cell."""
+    digits = np.nan_to_num(x, nan=7) @ np.array([[1000], [100], [10], [1]], np.float32)
+    return [digits]
+
+
 def _models() -> dict[str, LinearModel]:
     wide: list[Spec] = [("x", "FP32", (-1, 3))]
     return {
@@ -58,6 +95,12 @@ def _models() -> dict[str, LinearModel]:
         ),
         "plane": LinearModel(
             wide, [("y", "FP32", (-1, 1))], lambda x: [x.sum(axis=1, keepdims=True)]
+        ),
+        "rides": LinearModel(
+            [("x", "FP32", (-1, 4))],
+            [("y", "FP32", (-1, 1))],
+            _codes,
+            contracts.dumps(rides_contract()),
         ),
         "two": LinearModel(
             [("a", "FP32", (-1, 2)), ("b", "INT32", (-1, 1))],

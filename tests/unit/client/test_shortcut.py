@@ -103,6 +103,22 @@ def test_a_row_that_the_contract_accepts_is_sent(driver: Driver, server: LinearS
         assert np.isnan(prediction.y).all()
 
 
+def test_a_missing_cell_goes_the_short_way_where_the_contract_takes_it(
+    driver: Driver, server: LinearServer
+) -> None:
+    """One beside it that must not be missing, and infinity, are found there as well."""
+    taken = np.array([[np.nan, np.nan, np.nan, 5]], np.float32)
+    for _ in range(3):
+        assert driver.ask("predict", "rides", taken).tolist() == [[7775]]
+    server.requests.clear()
+    for column, value in ((3, np.nan), (1, np.inf)):
+        refused = taken.copy()
+        refused[0, column] = value
+        with pytest.raises(InvalidInputError, match="was not trained on such values"):
+            driver.ask("predict", "rides", refused)
+    assert server.requests == []
+
+
 def test_outputs_and_versions_are_kept_apart(driver: Driver) -> None:
     """Each has its own way."""
     x = np.array([[212]], np.float32)

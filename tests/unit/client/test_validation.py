@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from isotherm.client import InvalidInputError
-from isotherm.client._validation import check_finite, first_bad_rows
+from isotherm.client._validation import bad_rows, check
+from isotherm.v1.cells import Cells
 from isotherm.v1.contract_pb2 import (
     NON_FINITE_ACCEPT,
     NON_FINITE_REFUSE,
@@ -17,25 +18,31 @@ from isotherm.v1.contract_pb2 import (
 )
 
 
-def _contract(policy):
-    return Contract(
-        features=[Feature(name="t_u"), Feature(name="humidity")],
-        tensors=Tensors(input="x"),
-        non_finite=policy,
+def _cells(policy):
+    return Cells(
+        Contract(
+            features=[Feature(name="t_u"), Feature(name="humidity")],
+            tensors=Tensors(input="x"),
+            non_finite=policy,
+        )
     )
 
 
 @pytest.mark.parametrize("policy", [NON_FINITE_UNSPECIFIED, NON_FINITE_REFUSE])
-@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
-def test_the_first_bad_row_and_feature_are_named(policy, value, shown):
+@pytest.mark.parametrize(
+    ("value", "shown", "policy_shown"),
+    [(np.nan, "nan", " (missing: refuse)"), (np.inf, "inf", ""), (-np.inf, "-inf", "")],
+)
+def test_the_first_bad_row_and_feature_are_named(policy, value, shown, policy_shown):
     """In the server's words, so that it does not matter who saw it first."""
     array = np.array([[1, 2], [3, value], [value, 4]], np.float32)
 
     with pytest.raises(InvalidInputError) as caught:
-        check_finite(_contract(policy), array, model="m")
+        check(_cells(policy), array, model="m")
 
     assert str(caught.value) == (
         f"row 1 of input 'x' has {shown} for 'humidity': model 'm' was not trained on such values"
+        + policy_shown
     )
     assert caught.value.model == "m"
     assert caught.value.code is None
@@ -47,20 +54,20 @@ def test_the_first_bad_row_and_feature_are_named(policy, value, shown):
 )
 def test_finite_numbers_pass(array):
     """Large ones and none at all as well."""
-    contract, array = _contract(NON_FINITE_REFUSE), np.asarray(array)
+    cells, array = _cells(NON_FINITE_REFUSE), np.asarray(array)
 
-    check_finite(contract, array, model="m")
+    check(cells, array, model="m")
 
-    assert first_bad_rows(contract, array).tolist() == []
+    assert bad_rows(cells, array).tolist() == []
 
 
 def test_a_model_that_takes_nan_gets_it():
     """The contract says so."""
-    contract, array = _contract(NON_FINITE_ACCEPT), np.full((2, 2), np.nan)
+    cells, array = _cells(NON_FINITE_ACCEPT), np.full((2, 2), np.nan)
 
-    check_finite(contract, array, model="m")
+    check(cells, array, model="m")
 
-    assert first_bad_rows(contract, array).tolist() == []
+    assert bad_rows(cells, array).tolist() == []
 
 
 def test_a_column_that_the_contract_does_not_name_goes_by_the_input():
@@ -68,7 +75,7 @@ def test_a_column_that_the_contract_does_not_name_goes_by_the_input():
     array = np.array([[1, 2, np.nan]])
 
     with pytest.raises(InvalidInputError, match="row 0 of input 'x' has nan for 'x'"):
-        check_finite(_contract(NON_FINITE_REFUSE), array, model="m")
+        check(_cells(NON_FINITE_REFUSE), array, model="m")
 
 
 def test_all_bad_rows_of_a_merged_batch_are_found():
@@ -77,7 +84,7 @@ def test_all_bad_rows_of_a_merged_batch_are_found():
     array[1, 0] = array[3, 1] = np.nan
     array[4] = np.inf
 
-    rows = first_bad_rows(_contract(NON_FINITE_REFUSE), array)
+    rows = bad_rows(_cells(NON_FINITE_REFUSE), array)
 
     assert rows.dtype == np.intp
     assert rows.tolist() == [1, 3, 4]

@@ -28,7 +28,7 @@ from tests.support.hostile import TRUSTED
 from tests.unit.server.fakes import FakeCall, served
 
 
-def with_interval() -> onnx.ModelProto:
+def with_interval(transform: str = "") -> onnx.ModelProto:
     """Return y, lower and upper = 2 x, with an interval of 1.5 and a training mean of 10."""
     model = models.doubling()
     for name in ("lower", "upper"):
@@ -40,6 +40,7 @@ def with_interval() -> onnx.ModelProto:
     )
     contract.tensors.lower, contract.tensors.upper = "lower", "upper"
     contract.targets[0].mean, contract.targets[0].standard_deviation = 10.0, 2.0
+    contract.targets[0].transform = transform
     return models.with_contract(model, contract)
 
 
@@ -57,6 +58,8 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Models with and without intervals and contracts."""
     folder: Path = tmp_path_factory.mktemp("models")
     models.publish(folder, "doubling", with_interval(), 3)
+    models.publish(folder, "logs", with_interval("log"))
+    models.publish(folder, "newer", with_interval("logit"))
     models.publish(folder, "doubling", with_interval(), 4)
     (folder / "doubling" / "config.pbtxt").write_text("version_policy { all {} }")
     models.publish(folder, "pair", two_targets())
@@ -116,6 +119,20 @@ def test_the_contracts_interval_is_put_around_the_prediction(
 
     sums = table(block, "doubling", 4)[0]
     assert sums[[ErrorSum.INTERVAL_ROWS, ErrorSum.COVERED_ROWS]].tolist() == [3, 2]
+
+
+def test_the_contracts_interval_is_as_wide_as_its_targets_scale_has_it(
+    service: FeedbackService, block: Block
+):
+    """Half a width of 1.5 on the scale of the log is a factor of 4.48, either way."""
+    truth = [44.0, 45.0, 2.3, 2.2]
+    service.report(request("logs", prediction=[10] * 4, truth=truth))
+    sums = table(block, "logs")[0]
+    assert sums[[ErrorSum.INTERVAL_ROWS, ErrorSum.COVERED_ROWS]].tolist() == [4, 2]
+
+    # Nobody knows how wide it is on a scale that this server has never heard of.
+    service.report(request("newer", prediction=[10] * 4, truth=truth))
+    assert table(block, "newer")[0, ErrorSum.INTERVAL_ROWS] == 0
 
 
 def test_given_bounds_are_taken(service: FeedbackService, block: Block):

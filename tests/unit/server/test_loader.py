@@ -14,7 +14,7 @@ from isotherm.server.config import BatchingConfig, ServerConfig
 from isotherm.server.errors import LoadError
 from isotherm.server.loader import Loader, Model
 from isotherm.v1 import contract as contracts
-from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, NON_FINITE_REFUSE, Contract, Interval
+from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT, Contract, Interval
 from tests.support import models
 from tests.support.hostile import TRUSTED
 
@@ -77,22 +77,11 @@ def test_a_plain_model_is_loaded_without_a_contract(load):
 
     assert model.contract is None
     assert model.contract_json == ""
-    assert not model.refuses_non_finite
 
 
 def test_a_model_that_cannot_be_batched_says_so(load):
     """Its largest batch is none, in the protocol's words."""
     assert load(models.fixed_batch()).max_batch_size == 0
-
-
-@pytest.mark.parametrize(
-    ("policy", "refuses"), [(0, True), (NON_FINITE_REFUSE, True), (NON_FINITE_ACCEPT, False)]
-)
-def test_the_contract_decides_over_nan(load, policy, refuses: bool):
-    """Unspecified is refused."""
-    model = load(contracted(models.doubling_contract(non_finite=policy)))
-
-    assert model.refuses_non_finite is refuses
 
 
 def test_golden_rows_that_disagree_are_named(load):
@@ -135,6 +124,16 @@ def test_golden_rows_agree_within_the_tolerance(
         found = False
 
     assert found is agrees
+
+
+def test_golden_rows_have_missing_cells_and_unknown_values(load):
+    """What the graph makes of them is proved like the rest."""
+    contract = load(models.rides()).contract
+    assert contract is not None
+    contract.golden.outputs[1] += 1
+
+    with pytest.raises(LoadError, match="for city=nan, km=nan, hour=3 the model should answer"):
+        load(contracted(contract, models.rides()))
 
 
 def test_a_contract_without_golden_rows_is_not_proved(load):

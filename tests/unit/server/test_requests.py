@@ -20,7 +20,7 @@ from isotherm.server.errors import (
 )
 from isotherm.server.service.requests import RequestDecoder
 from isotherm.v1 import open_inference_pb2 as pb
-from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT
+from isotherm.v1.contract_pb2 import MISSING_INDICATOR, NON_FINITE_ACCEPT
 from isotherm.v1.tensors import Array, encode_raw
 from tests.support import models
 from tests.unit.server.fakes import served
@@ -465,7 +465,23 @@ def test_a_value_that_is_not_finite_is_refused_by_the_contract(value: float):
     assert refused(raw(column(1, value, math.nan)), model) == (
         NonFiniteError,
         f"row 1 of input 'x' has {value} for 'reading': model 'model' was not trained on such "
-        "values",
+        f"values{' (missing: refuse)' if math.isnan(value) else ''}",
+    )
+
+
+def test_a_missing_cell_is_taken_where_the_contract_takes_it_and_infinity_nowhere():
+    """NaN is what the graph has a policy for; infinity is a broken sensor whatever it says."""
+    contract = models.doubling_contract()
+    contract.features[0].missing = MISSING_INDICATOR
+    model = models.with_contract(models.doubling(), contract)
+
+    (array,), rows, _ = decode(raw(column(1, math.nan)), model)
+
+    assert rows == 2
+    assert math.isnan(array[1, 0])
+    assert refused(raw(column(math.nan, math.inf)), model) == (
+        NonFiniteError,
+        "row 1 of input 'x' has inf for 'reading': model 'model' was not trained on such values",
     )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from isotherm.client._prediction import Prediction
 from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Column, Model
-from isotherm.client.cli.rows import Rows
+from isotherm.client.cli.rows import Batch
 from isotherm.v1.contract_pb2 import Contract, Target
 from isotherm.v1.tensors import Array
 
@@ -19,18 +21,18 @@ _DOUBLE_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One column; `cells` are numbers as they came, or texts."""
+    """One column; `cells` are numbers as they came, or texts, of which None is a missing value."""
 
     name: str
     label: str
-    cells: Array | list[str]
+    cells: Array | Sequence[str | None]
 
     @property
     def values(self) -> list[Any]:
         """The cells as they are written: each number in as many digits as it has."""
         cells = self.cells
-        if isinstance(cells, list):
-            return cells
+        if not isinstance(cells, np.ndarray):
+            return list(cells)
         if cells.dtype.kind == "f" and cells.dtype.itemsize < _DOUBLE_BYTES:
             # The shortest decimal that gives the float32 back, not its expansion to float64.
             return list(map(float, map(str, cells)))
@@ -39,7 +41,7 @@ class Series:
 
 
 def series(
-    model: Model, rows: Rows, prediction: Array | Prediction, *, features: bool = True
+    model: Model, batch: Batch, prediction: Array | Prediction, *, features: bool = True
 ) -> list[Series]:
     """Return the features' columns, if they are wanted, and then the outputs'."""
     arrays = (
@@ -48,12 +50,13 @@ def series(
         else {_only_output(model): prediction}
     )
     for name, array in arrays.items():
-        if array.shape[:1] != (len(rows),):
-            msg = f"output '{name}' has shape {array.shape} for {len(rows)} rows, which is no table"
+        if array.shape[:1] != (len(batch),):
+            rows = len(batch)
+            msg = f"output '{name}' has shape {array.shape} for {rows} rows, which is no table"
             raise Failure(msg)
     inputs = [
-        Series(feature.name, feature.label, values)
-        for feature, values in zip(model.features, rows.T, strict=True)
+        Series(feature.name, feature.label, batch.texts.get(index, values))
+        for index, (feature, values) in enumerate(zip(model.features, batch.rows.T, strict=True))
         if features
     ]
     if model.contract is not None and model.contract.tensors.prediction in arrays:
@@ -116,7 +119,7 @@ def _by_output(arrays: dict[str, Array]) -> Iterator[Series]:
             raise Failure(msg)
 
 
-def _cells(values: Array) -> Array | list[str]:
+def _cells(values: Array) -> Array | list[str | None]:
     if values.dtype.kind == "O":
         return [each.decode(errors="replace") for each in values]
     return values

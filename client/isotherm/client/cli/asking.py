@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from typing import cast
 
 import numpy as np
 
 from isotherm.client._errors import InvalidInputError
+from isotherm.client._inputs import Inputs
 from isotherm.client._prediction import Prediction
 from isotherm.client._sync import Client
 from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Model
-from isotherm.client.cli.rows import Batch, Rows
+from isotherm.client.cli.rows import Batch
 from isotherm.v1.tensors import Array
 
 Answer = Array | Prediction
@@ -54,9 +56,9 @@ class Asking:
             raise source.failure
 
     def _streamed(self, source: _Source) -> Iterator[Answered]:
-        arrays = (_as_input(self._model, batch.rows) for batch in source)
+        inputs = (_as_input(self._model, batch) for batch in source)
         name, version = self._model.name, self._version
-        for answer in self._client.predict_stream(name, arrays, version=version):
+        for answer in self._client.predict_stream(name, inputs, version=version):
             yield source.waiting.popleft(), answer
 
     def _one_by_one(self, batches: deque[Batch], error: InvalidInputError) -> Iterator[Answered]:
@@ -89,7 +91,7 @@ class Asking:
         raise Failure(msg) from error
 
     def _ask(self, batch: Batch) -> Answer | InvalidInputError:
-        rows = _as_input(self._model, batch.rows)
+        rows = _as_input(self._model, batch)
         try:
             return self._client.predict(self._model.name, rows, version=self._version)
         except InvalidInputError as error:
@@ -122,8 +124,14 @@ class _Source:
         return batch
 
 
-def _as_input(model: Model, rows: Rows) -> Array:
+def _as_input(model: Model, batch: Batch) -> Inputs:
     """Return rows in a kind that becomes the model's; refused rows are left to the client."""
+    rows = batch.rows
+    if batch.texts:
+        # By name, so that the client looks the codes up again where another version answers.
+        columns = {each.name: rows[:, index] for index, each in enumerate(model.features)}
+        texts = {model.features[index].name: texts for index, texts in batch.texts.items()}
+        return cast("Inputs", columns | texts)
     if model.datatype == "BOOL" and np.isin(rows, (0, 1)).all():
         return rows.astype(bool)
     if model.datatype.startswith(("INT", "UINT")) and (np.floor(rows) == rows).all():

@@ -7,16 +7,21 @@ from collections.abc import Iterable, Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
+from isotherm.v1 import contract_pb2 as v1
+from isotherm.v1.contract import takes_missing
 from isotherm.v1.contract_pb2 import Contract, Feature, Interval, Provenance, Target
 from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 
 _HASH_DIGITS = 12
+_VALUES_SHOWN = 12
 
 
 def of(contract: Contract) -> Iterator[RenderableType]:
     """Yield the parts of the description, from what a caller needs to where it all comes from."""
     yield f"model {contract.model_name or '(no name)'}"
     yield _columns("features", contract.features)
+    yield from map(_values, (each for each in contract.features if each.categories))
+    yield from _policies(contract.features)
     yield _columns("targets", contract.targets)
     for target in contract.targets:
         if target.classes:
@@ -50,25 +55,55 @@ def _tensors(title: str, tensors: Iterable[ModelMetadataResponse.TensorMetadata]
 
 def _columns(title: str, columns: Iterable[Feature] | Iterable[Target]) -> Table:
     table = Table(title=title, title_justify="left")
-    heads = ("name", "unit", "datatype", "minimum", "maximum", "mean", "std", "missing")
-    for head in heads:
-        table.add_column(head, justify="left" if head in heads[:3] else "right")
+    texts = ("name", "unit", "datatype")
+    numbers = ("minimum", "maximum", "mean", "std")
+    for head in (*texts, *numbers, "missing"):
+        table.add_column(head, justify="left" if head in texts else "right")
     for column in columns:
-        missing = f"{column.missing_rate:.1%}" if isinstance(column, Feature) else "-"
-        numbers = (column.minimum, column.maximum, column.mean, column.standard_deviation)
         table.add_row(
             column.name,
             column.unit or "-",
             column.datatype or "-",
-            *(f"{number:.6g}" for number in numbers),
-            missing,
+            *_figures(column),
+            f"{column.missing_rate:.1%}" if isinstance(column, Feature) else "-",
         )
     return table
+
+
+def _figures(column: Feature | Target) -> list[str]:
+    if isinstance(column, Feature) and column.categories:
+        # Those of its codes say nothing to anybody.
+        return ["-"] * 4
+    numbers = (column.minimum, column.maximum, column.mean, column.standard_deviation)
+    return [f"{number:.6g}" for number in numbers]
+
+
+def _policies(features: Iterable[Feature]) -> Iterator[str]:
+    """Yield what becomes of missing cells, if any of them are taken."""
+    found: dict[str, list[str]] = {}
+    for feature in features:
+        if takes_missing(feature):
+            policy = v1.MissingPolicy.Name(feature.missing).removeprefix("MISSING_").lower()
+            found.setdefault(policy, []).append(feature.name)
+    if found:
+        taken = "; ".join(f"{policy} in {', '.join(names)}" for policy, names in found.items())
+        yield f"a missing cell: {taken}; refused elsewhere"
+
+
+def _values(feature: Feature) -> str:
+    """Return the values of a category, the most frequent first."""
+    count = len(feature.categories)
+    shown = ", ".join(feature.categories[:_VALUES_SHOWN])
+    more = f" and {count - _VALUES_SHOWN} more" if count > _VALUES_SHOWN else ""
+    unknown = f"; {feature.unknown_rate:.1%} of the rows had none of them"
+    return f"values of {feature.name} ({count}): {shown}{more}{unknown}"
 
 
 def _interval(interval: Interval, targets: Iterable[Target]) -> Iterator[str]:
     for target, half_width in zip(targets, interval.half_width, strict=True):
         unit = f" {target.unit}" if target.unit else ""
+        if target.transform:
+            unit = f" on the scale of its {target.transform}"
         yield (
             f"interval of {target.name}: +-{half_width:.6g}{unit} "
             f"covers {interval.coverage:.0%} ({interval.method or 'method unknown'})"

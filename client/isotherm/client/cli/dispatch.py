@@ -66,6 +66,12 @@ _KNOWN: Final = (
         packages=("torch", "onnx", "onnxscript"),
     ),
     Command(
+        name="tune",
+        summary="Search for a network's settings, train the best, publish it.",
+        extra="trainer,tune",
+        packages=("torch", "onnx", "onnxscript", "optuna"),
+    ),
+    Command(
         name="export",
         summary="Give a contract to a model that was trained elsewhere, and publish it.",
         extra="trainer",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from isotherm.client._category import Lookup
 from isotherm.client._errors import NoContractError, UnsupportedError
 from isotherm.client._sync import Client
 from isotherm.client.cli.failure import Failure
-from isotherm.v1.contract_pb2 import Contract
+from isotherm.v1.contract_pb2 import Contract, Feature
 from isotherm.v1.open_inference_pb2 import ModelMetadataResponse
 
 _ROWS_AND_FEATURES = 2
@@ -23,6 +24,8 @@ class Column:
     unit: str = ""
     minimum: float = -math.inf
     maximum: float = math.inf
+    # Of a category: its values' codes.
+    lookup: Lookup | None = None
 
     @property
     def label(self) -> str:
@@ -40,6 +43,11 @@ class Model:
     contract: Contract | None
     datatype: str = ""
 
+    @property
+    def categories(self) -> list[int]:
+        """The positions of the features that are categories."""
+        return [index for index, each in enumerate(self.features) if each.lookup is not None]
+
 
 def ask(client: Client, name: str, version: int | None) -> Model:
     """Return the model as its server describes it: by contract, or by the protocol's metadata."""
@@ -50,12 +58,14 @@ def ask(client: Client, name: str, version: int | None) -> Model:
     except NoContractError:
         features = _unnamed_features(name, metadata)
         return Model(name, features, outputs, None, metadata.inputs[0].datatype)
-    features = tuple(
-        Column(feature.name, feature.unit, feature.minimum, feature.maximum)
-        for feature in contract.features
-    )
+    features = tuple(map(_feature, contract.features))
     datatype = metadata.inputs[0].datatype if metadata.inputs else ""
     return Model(name, features, outputs, contract, datatype)
+
+
+def _feature(feature: Feature) -> Column:
+    lookup = Lookup(feature) if feature.categories else None
+    return Column(feature.name, feature.unit, feature.minimum, feature.maximum, lookup)
 
 
 def most_rows(client: Client, model: Model, version: int | None) -> int:

@@ -18,8 +18,9 @@ from isotherm.client.cli import arrow
 from isotherm.client.cli.answer import Series
 from isotherm.client.cli.failure import Failure, Misuse
 from isotherm.client.cli.model import Model
-from isotherm.client.cli.rows import Batch
+from isotherm.client.cli.rows import Batch, Cell
 from isotherm.client.cli.writers import Format
+from isotherm.v1.categories import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class Begun:
 
     def check_row(self, model: Model, batch: Batch) -> None:
         """Raise Failure where the features of a batch's first row are not those of the last."""
-        for feature, value in zip(model.features, batch.rows[0].tolist(), strict=True):
+        for index, feature in enumerate(model.features):
+            texts = batch.texts.get(index)
+            value = batch.rows[0, index].item() if texts is None else texts[0]
             found = self.last.get(feature.name)
             if feature.name in self.last and not _same(found, value):
                 msg = (
@@ -158,7 +161,9 @@ def _other(path: Path, form: str) -> Failure:
     )
 
 
-def _same(cell: Any, value: float) -> bool:
+def _same(cell: Any, value: Cell) -> bool:
+    if not isinstance(value, float):
+        return name_of(cell) == value
     if cell is None:
         return not math.isfinite(value)
     try:

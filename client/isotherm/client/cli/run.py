@@ -53,14 +53,12 @@ def run(client: Client, request: Request, context: typer.Context) -> None:
             answers = Ahead(asking.answers(batches), client.close)
             with closing(answers), _bar(request, size) as bar:
                 for batch, prediction in answers:
-                    columns = answer.series(
-                        served, batch.rows, prediction, features=request.features
-                    )
+                    columns = answer.series(served, batch, prediction, features=request.features)
                     if there is not None:
                         there.check_columns(columns)
                     with stop.held():
                         writer.write(columns)
-                    ranges.add(batch.rows)
+                    ranges.add(batch)
                     bar.advance(batch)
             writer.finish()
     for note in ranges.notes():

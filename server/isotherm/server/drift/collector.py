@@ -50,11 +50,11 @@ def _bins(reports: Sequence[Report]) -> Iterator[Metric]:
     rows, reference = drift.BIN_ROWS.collect(), drift.REFERENCE.collect()
     for labels, column in _columns(reports):
         trained = column.column
-        for index, (count, trained_count) in enumerate(
-            zip(column.bins, trained.counts, strict=True)
+        for name, count, trained_count in zip(
+            trained.labels, column.bins, trained.trained, strict=True
         ):
-            rows.add_metric([*labels, str(index)], count)
-            reference.add_metric([*labels, str(index)], trained_count / max(trained.rows, 1))
+            rows.add_metric([*labels, name], count)
+            reference.add_metric([*labels, name], trained_count / max(trained.rows, 1))
     yield from (rows, reference)
 
 

@@ -28,7 +28,7 @@ class ColumnReport:
     infinite: int
     # Finite values outside the training range; None where that is not known.
     out_of_range: int | None
-    # Rows in each training bin, the outermost ones without an end; empty without a histogram.
+    # Rows in each training bin, as `column.labels` has them; empty without a histogram.
     bins: list[int]
     psi: float | None
     psi_threshold: float | None
@@ -75,15 +75,14 @@ def report(reference: Reference, totals: NDArray[Any], window: NDArray[Any]) -> 
 def _column(
     column: Column, totals: NDArray[Any], window: NDArray[Any], reference: Reference
 ) -> ColumnReport:
-    end = tally.BINS + len(column.counts)
-    index, bound = _psi(column, window[tally.BINS : end], len(reference.columns))
+    index, bound = _psi(column, tally.seen(column, window), len(reference.columns))
     shift, spread = _moments(column, window)
     return ColumnReport(
         column=column,
         missing=int(totals[tally.MISSING]),
         infinite=int(totals[tally.INFINITE]),
         out_of_range=None if column.minimum is None else int(totals[tally.OUTSIDE]),
-        bins=[int(count) for count in totals[tally.BINS : end]],
+        bins=[int(count) for count in tally.seen(column, totals)],
         psi=index,
         psi_threshold=bound,
         mean_shift=shift,
@@ -102,7 +101,8 @@ def _psi(column: Column, live: NDArray[Any], columns: int) -> tuple[float | None
 def _moments(column: Column, window: NDArray[Any]) -> tuple[float | None, float | None]:
     """Return (shift of the mean, ratio of the deviations) of the window's finite values."""
     rows = float(window[tally.FINITE])
-    if column.standard_deviation <= 0 or not rows:
+    # A mean of codes means nothing.
+    if column.category or column.standard_deviation <= 0 or not rows:
         return None, None
     mean = float(window[tally.SUM]) / rows
     variance = float(window[tally.SQUARES]) / rows - mean * mean

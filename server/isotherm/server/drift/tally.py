@@ -40,6 +40,8 @@ class Tally:
         self._high = _single([_or(column.maximum, np.inf) for column in columns])
         self._mean = np.array([[column.mean] for column in columns])
         self._scale = np.array([[column.standard_deviation or 1.0] for column in columns])
+        categories = np.array([[column.category] for column in columns])
+        self._categories = categories if categories.any() else None
         # Of each column the edges between its bins; the two outermost bins have no end.
         between = np.full((max(self.bins - 1, 0), len(columns), 1), np.inf, np.float32)
         for index, column in enumerate(columns):
@@ -72,9 +74,13 @@ class Tally:
             counted = finite.sum(axis=1)
             # NaN compares as False with everything, so what follows leaves these values out.
             values = np.where(finite, values, np.float32(np.nan))
-        totals[FINITE] += counted
         outside = (values < self._low) | (values > self._high)
         totals[OUTSIDE] += np.count_nonzero(outside, axis=1)
+        if self._categories is not None and (unknown := outside & self._categories).any():
+            # The code of a value that is not in the list stands for none: it is in no bin.
+            values = np.where(unknown, np.float32(np.nan), values)
+            counted = counted - np.count_nonzero(unknown, axis=1)
+        totals[FINITE] += counted
         self._add_moments(values)
         if self.bins:
             above = counted
@@ -93,8 +99,17 @@ class Tally:
 
 
 def trained(column: Column) -> NDArray[np.float64]:
-    """Return a column's training histogram, of shape (bins,)."""
-    return np.array(column.counts, np.float64)
+    """Return a column's training histogram, of shape (bins,): also of rows that are in no bin."""
+    return np.array(column.trained, np.float64)
+
+
+def seen(column: Column, totals: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what of a column's totals, of shape (BINS + bins,), is compared with `trained`."""
+    counts = len(column.counts)
+    bins = totals[BINS : BINS + counts]
+    if len(column.labels) == counts:
+        return bins
+    return np.append(bins, totals[ROWS] - totals[FINITE])
 
 
 def _single(values: list[float]) -> NDArray[np.float32]:

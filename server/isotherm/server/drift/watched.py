@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
-from isotherm.server.drift.reference import Column, Reference
+from isotherm.server.drift.reference import MISSING, UNKNOWN, Column, Reference
+from isotherm.v1.contract import takes_missing
 from isotherm.v1.contract_pb2 import Contract, Feature, Target
 
 # Of one model: each has some thirty series on the metrics page. Predictions are few, and go first.
 MAX_COLUMNS: Final = 64
 MAX_PREDICTIONS: Final = 16
+# Of a value's name, as a label.
+_SHOWN: Final = 60
 
 
 def reference(name: str, version: int, contract: Contract) -> Reference:
@@ -56,7 +61,32 @@ def _feature(known: Feature) -> Column:
         standard_deviation=known.standard_deviation,
         edges=tuple(known.deciles.edges),
         counts=tuple(known.deciles.counts),
+        names=_bin_names(known),
+        category=bool(known.categories),
+        absent=_absent(known),
     )
+
+
+def _absent(known: Feature) -> float | None:
+    """Return the share of training rows in no bin; None where such rows are refused."""
+    if known.categories:
+        return known.unknown_rate
+    return known.missing_rate if takes_missing(known) else None
+
+
+def _bin_names(known: Feature) -> tuple[str, ...]:
+    """Return what a category's bins hold; empty where that would not tell them apart."""
+    names = []
+    for index, (low, high) in enumerate(pairwise(known.deciles.edges)):
+        first = math.floor(low) + 1 if index else math.ceil(low)
+        values = known.categories[max(first, 0) : math.floor(high) + 1]
+        if not values:
+            return ()
+        more = f" and {len(values) - 1} more" if len(values) > 1 else ""
+        name = values[0]
+        names.append((name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...") + more)
+    distinct = len({*names, MISSING, UNKNOWN}) == len(names) + 2
+    return tuple(names) if distinct else ()
 
 
 def _prediction(known: Target) -> Column:
@@ -76,5 +106,7 @@ def _prediction(known: Target) -> Column:
 
 
 def _range(known: Feature | Target) -> tuple[float, float] | tuple[None, None]:
+    if isinstance(known, Feature) and known.categories:
+        return 0.0, len(known.categories) - 1.0
     # Fields that a contract leaves out are zero.
     return (known.minimum, known.maximum) if known.minimum < known.maximum else (None, None)

@@ -14,20 +14,27 @@ ROWS: Final = Counter("isotherm_drift_rows_total", "rows that were looked at", M
 WINDOW_ROWS: Final = Gauge(
     "isotherm_drift_window_rows", "of them, rows in the sliding window", MODEL
 )
-MISSING: Final = Counter("isotherm_drift_missing_total", "values that are NaN", _COLUMN, _KINDS)
+MISSING: Final = Counter(
+    "isotherm_drift_missing_total",
+    "values that are NaN: missing cells, taken by the model or refused",
+    _COLUMN,
+    _KINDS,
+)
 INFINITE: Final = Counter(
     "isotherm_drift_infinite_total", "values that are infinite", _COLUMN, _KINDS
 )
 OUT_OF_RANGE: Final = Counter(
     "isotherm_drift_out_of_range_total",
-    "finite values below the least or above the greatest of the training",
+    "finite values below the least or above the greatest of the training; of a category, values "
+    "that are not in its list",
     _COLUMN,
     _KINDS,
 )
 BIN_ROWS: Final = Counter(
     "isotherm_drift_bin_rows_total",
-    "finite values in each bin of the training histogram, from `0`; the first and the last bin "
-    "have no end",
+    "values in each bin of the training histogram, from `0`, the first and the last without an "
+    "end; of a category by the values' names; `(missing)` cells that the model takes and "
+    "`(unknown)` values have a bin",
     _BIN,
 )
 REFERENCE: Final = Gauge(

@@ -37,7 +37,8 @@ _ELEMENTS: Final[Mapping[str, tuple[frozenset[type], str]]] = MappingProxyType(
         "b": (frozenset({bool}), "true or false"),
         "i": (frozenset({int}), "a whole number"),
         "u": (frozenset({int}), "a whole number"),
-        "f": (frozenset({int, float, str, Literal}), "a number"),
+        # What is null is missing: a model that takes no missing cells refuses it as any NaN.
+        "f": (frozenset({int, float, str, Literal, type(None)}), "a number"),
         "O": (frozenset({str}), "text"),
     }
 )
@@ -145,7 +146,7 @@ def _floats(name: str, datatype: str, values: list[Any]) -> Array:
         with np.errstate(over="ignore"):
             array = np.array(numbers, np.float64).astype(DTYPES[datatype])
     except OverflowError as error:
-        index = next(i for i, v in enumerate(numbers) if abs(v) > sys.float_info.max)
+        index = next(i for i, v in enumerate(numbers) if abs(v or 0) > sys.float_info.max)
         raise _not_held(name, datatype, index, numbers[index]) from error
     # An infinity that was not asked for by its name: a number has become one on the way.
     for index in np.flatnonzero(np.isinf(array)).tolist():

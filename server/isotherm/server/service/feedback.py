@@ -15,6 +15,7 @@ from isotherm.server.loader import Model
 from isotherm.server.repository import Repository
 from isotherm.server.residuals import Residuals, Table, sums
 from isotherm.server.rpcs import REPORT
+from isotherm.server.service import intervals
 from isotherm.server.service.status import fail
 from isotherm.server.service.targets import (
     MAX_STANDARD_DEVIATIONS,
@@ -159,7 +160,7 @@ def _bounds(
     if not request.lower:
         if targets.half_widths is None:
             return None, None
-        return prediction - targets.half_widths, prediction + targets.half_widths
+        return intervals.bounds(prediction, targets.half_widths, targets.transforms)
     width = prediction.shape[1]
     lower, upper = _table(request.lower, width), _table(request.upper, width)
     good = lower <= upper

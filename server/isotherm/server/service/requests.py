@@ -13,6 +13,7 @@ from isotherm.server.service.classification import class_count
 from isotherm.server.service.envelopes import Raw
 from isotherm.server.session import Array, TensorSpec
 from isotherm.v1 import open_inference_pb2 as pb
+from isotherm.v1.cells import Cells
 from isotherm.v1.tensors import (
     DTYPES,
     TensorError,
@@ -37,8 +38,7 @@ class RequestDecoder:
         self._output_specs = model.session.outputs
         self._outputs = {spec.name: index for index, spec in enumerate(self._output_specs)}
         self._batched = model.batched
-        self._features = [f.name for f in model.contract.features] if model.contract else []
-        self._refuses_non_finite = model.refuses_non_finite
+        self._cells = Cells(model.contract) if model.contract is not None else None
         # The shapes of variable inputs decide which requests can share a batch.
         self._variable = any(-1 in spec.shape[1:] for spec in self._specs) and self._batched
         self._quick = _QuickInput(self._specs) if len(self._specs) == 1 and self._batched else None
@@ -67,8 +67,13 @@ class RequestDecoder:
 
     def check(self, arrays: Sequence[Array]) -> None:
         """Raise InvalidRequestError when the model refuses one of the numbers."""
-        if self._refuses_non_finite:
-            self._check_finite(arrays)
+        if self._cells is None:
+            return
+        # A contract knows one input.
+        (array,) = arrays
+        refused = self._cells.refused(array)
+        if refused is not None:
+            raise NonFiniteError(self._cells.complaint(array, refused, self._name), array)
 
     def select_outputs(self, request: pb.ModelInferRequest) -> dict[int, int] | None:
         """Return the outputs asked for; None for all.
@@ -180,17 +185,6 @@ class RequestDecoder:
                 f"as ONNX strings are: {error}"
             )
             raise InvalidRequestError(msg) from error
-
-    def _check_finite(self, arrays: Sequence[Array]) -> None:
-        for spec, array in zip(self._specs, arrays, strict=True):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                row, column = (int(index) for index in np.argwhere(~np.isfinite(array))[0][:2])
-                feature = self._features[column] if column < len(self._features) else spec.name
-                msg = (
-                    f"row {row} of input '{spec.name}' has {array[row, column]} for "
-                    f"'{feature}': model '{self._name}' was not trained on such values"
-                )
-                raise NonFiniteError(msg, array)
 
 
 class _QuickInput:

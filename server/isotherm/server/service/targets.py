@@ -14,6 +14,7 @@ from isotherm.server.layout import MAX_TARGETS
 from isotherm.server.loader import Model
 from isotherm.server.model_counters import ModelCounters
 from isotherm.server.residuals import MAX_NAME_BYTES, Residuals, Table
+from isotherm.server.service import intervals
 from isotherm.v1.contract_pb2 import Contract, Target
 
 # Sums are kept for good, so one row far off would hide all others in the last digit of its square.
@@ -29,13 +30,14 @@ class Targets:
     """The targets of one model version, in the order of the prediction's columns.
 
     Arrays have shape (targets,). `centres` are the training means, `limits` how far from them a
-    number may be; `half_widths` is None without an interval.
+    number may be; `half_widths` is None without an interval, and on the scale of `transforms`.
     """
 
     names: tuple[str, ...]
     centres: Table
     limits: Table
     half_widths: Table | None
+    transforms: tuple[str, ...]
 
 
 def targets_of(model: Model) -> Targets:
@@ -60,12 +62,15 @@ def show_sums(model: Model, counters: ModelCounters) -> None:
 
 
 def _from_contract(contract: Contract) -> Targets:
-    interval = contract.interval.half_width if contract.HasField("interval") else None
+    transforms = tuple(target.transform for target in contract.targets)
+    known = contract.HasField("interval") and intervals.are_known(transforms)
+    interval = contract.interval.half_width if known else None
     return Targets(
         names=tuple(target.name for target in contract.targets),
         centres=np.array([_finite(target.mean) for target in contract.targets]),
         limits=np.array([_limit(target) for target in contract.targets]),
         half_widths=None if interval is None else np.array(interval, np.float64),
+        transforms=transforms,
     )
 
 
@@ -78,7 +83,8 @@ def _bare(model: Model) -> Targets:
         and outputs[0].datatype not in {"BOOL", "BYTES"}
     )
     names = (outputs[0].name,) if single else ()
-    return Targets(names, np.zeros(len(names)), np.full(len(names), MAX_VALUE), None)
+    limits = np.full(len(names), MAX_VALUE)
+    return Targets(names, np.zeros(len(names)), limits, None, ("",) * len(names))
 
 
 def _problems(model: Model, targets: Targets) -> Iterator[str]:

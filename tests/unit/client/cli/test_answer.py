@@ -9,9 +9,10 @@ from isotherm.client import Prediction
 from isotherm.client.cli import answer
 from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Column, Model
+from isotherm.client.cli.rows import Batch
 from isotherm.v1.contract_pb2 import Contract, Interval, Target, Tensors
 
-_ROWS = np.array([[1.0], [2.0]])
+_ROWS = Batch(np.array([[1.0], [2.0]]), "rows.csv", "line", [2, 3])
 
 
 def _model(contract=None, feature="x"):

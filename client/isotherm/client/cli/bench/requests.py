@@ -66,9 +66,7 @@ def drawn(subject: Subject, count: int, seed: int) -> Requests:
     """Return requests of `count` rows each, with random numbers that suit the model."""
     random = np.random.default_rng(seed)
     if subject.contract is not None:
-        lows, highs = _ranges(subject.contract)
-        shape = (count, len(lows))
-        uniform = (random.uniform(lows, highs, shape) for _ in range(_DISTINCT))
+        uniform = (_uniform(subject.contract, count, random) for _ in range(_DISTINCT))
         return _requests(subject, uniform, count, "the contract's ranges")
     specs = subject.signature.inputs
     if not specs:
@@ -112,10 +110,15 @@ def _requests(subject: Subject, inputs: Iterable[Inputs], count: int, origin: st
     return Requests(tuple(bodies), count, origin, made[0])
 
 
-def _ranges(contract: Contract) -> tuple[Array, Array]:
-    lows = np.array([feature.minimum for feature in contract.features])
-    highs = np.array([feature.maximum for feature in contract.features])
-    return lows, highs
+def _uniform(contract: Contract, count: int, random: np.random.Generator) -> Array:
+    features = contract.features
+    lows = np.array([feature.minimum for feature in features])
+    highs = np.array([feature.maximum for feature in features])
+    rows: Array = random.uniform(lows, highs, (count, len(lows)))
+    for index, feature in enumerate(features):
+        if feature.categories:
+            rows[:, index] = random.integers(len(feature.categories), size=count)
+    return rows
 
 
 def _noise(model_name: str, spec: TensorSpec, count: int, random: np.random.Generator) -> Array:

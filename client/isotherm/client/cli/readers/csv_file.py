@@ -18,10 +18,10 @@ from typing import Final, TextIO
 import numpy as np
 
 from isotherm.client.cli.failure import Failure
-from isotherm.client.cli.model import Model
+from isotherm.client.cli.model import Column, Model
 from isotherm.client.cli.readers.reader import batched, by_name, in_order, pass_over
 from isotherm.client.cli.readers.source import Source
-from isotherm.client.cli.rows import Batch, Rows, number
+from isotherm.client.cli.rows import Batch, Cell, Rows, cell, number
 
 # The number of a line, and its cells.
 _Line = tuple[int, list[str]]
@@ -48,10 +48,19 @@ class CsvReader:
             positions, rows = self._begin(lines)
             pass_over(rows, skip, name)
 
-            def row(line: int, cells: list[str]) -> list[float]:
-                return _row(cells, positions, f"{name}, line {line}")
+            place = f"{name}, line "
+            if self.model.categories:
+                chosen = list(zip(self.model.features, positions, strict=True))
 
-            yield from batched(rows, name, (first or size, size), row, read)
+                def row(line: int, cells: list[str]) -> list[Cell]:
+                    return _mixed_row(cells, chosen, f"{place}{line}")
+
+            else:
+
+                def row(line: int, cells: list[str]) -> list[Cell]:
+                    return [*_row(cells, positions, f"{place}{line}")]
+
+            yield from batched(self.model, rows, name, (first or size, size), row, read)
 
     def _begin(self, lines: Iterator[_Line]) -> tuple[Sequence[int], Iterator[_Line]]:
         """Return where the features are, and the lines that are rows."""
@@ -123,10 +132,21 @@ def _row(cells: Sequence[str], positions: Sequence[int], place: str) -> list[flo
         return [float(cells[position]) for position in positions]
     except (IndexError, ValueError):
         # Something is missing, or wrong; which it is takes longer to say.
-        if len(cells) <= max(positions):
-            msg = f"{place} has {len(cells)} cells, expected at least {max(positions) + 1}"
-            raise Failure(msg) from None
+        _check_length(cells, positions, place)
         return [number(cells[position], place) for position in positions]
+
+
+def _mixed_row(
+    cells: Sequence[str], chosen: Sequence[tuple[Column, int]], place: str
+) -> list[Cell]:
+    _check_length(cells, [position for _, position in chosen], place)
+    return [cell(feature, cells[position], place) for feature, position in chosen]
+
+
+def _check_length(cells: Sequence[str], positions: Sequence[int], place: str) -> None:
+    if len(cells) <= max(positions):
+        msg = f"{place} has {len(cells)} cells, expected at least {max(positions) + 1}"
+        raise Failure(msg)
 
 
 def _is_number(text: str) -> bool:

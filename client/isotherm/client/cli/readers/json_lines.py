@@ -10,10 +10,11 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from isotherm.client.cli.failure import Failure
-from isotherm.client.cli.model import Model
+from isotherm.client.cli.model import Column, Model
 from isotherm.client.cli.readers.reader import batched, by_name, in_order, pass_over, quoted
 from isotherm.client.cli.readers.source import Source
-from isotherm.client.cli.rows import Batch
+from isotherm.client.cli.rows import Batch, Cell
+from isotherm.v1.categories import name_of
 
 # The number of a line, and its text, which is read when it is wanted.
 _Line = tuple[int, bytes]
@@ -44,12 +45,12 @@ class JsonLinesReader:
             rows = chain([start], lines)
             pass_over(rows, skip, name)
 
-            def row(line: int, text: bytes) -> list[float]:
+            def row(line: int, text: bytes) -> list[Cell]:
                 place = f"{name}, line {line}"
-                return _row(_value(text, place), keys, place)
+                return _row(self.model, _value(text, place), keys, place)
 
             read = file.tell if self.size is not None else int
-            yield from batched(rows, name, (first or size, size), row, read)
+            yield from batched(self.model, rows, name, (first or size, size), row, read)
 
     def _keys(self, line: int, text: bytes) -> Sequence[str] | int:
         """Return the keys of the objects, in the order of the features, or the arrays' length."""
@@ -81,23 +82,29 @@ def _value(text: bytes, place: str) -> Any:
         raise Failure(msg) from error
 
 
-def _row(value: Any, keys: Sequence[str] | int, place: str) -> list[float]:
+def _row(model: Model, value: Any, keys: Sequence[str] | int, place: str) -> list[Cell]:
     if isinstance(keys, int):
         if not isinstance(value, list) or len(value) != keys:
             msg = f"{place} is no array of {keys} values, as the first line is"
             raise Failure(msg)
-        return [_number(each, place) for each in value]
+        return [_cell(*pair, place) for pair in zip(model.features, value, strict=True)]
     if not isinstance(value, dict):
         raise _neither(value, place) if not isinstance(value, list) else _mixed(place)
     try:
-        return [_number(value[key], place) for key in keys]
+        found = [value[key] for key in keys]
     except KeyError:
         missing = quoted(key for key in keys if key not in value)
         msg = f"{place} has no key {missing}; write null for a missing value"
         raise Failure(msg) from None
+    return [_cell(*pair, place) for pair in zip(model.features, found, strict=True)]
 
 
-def _number(value: Any, place: str) -> float:
+def _cell(feature: Column, value: Any, place: str) -> Cell:
+    if feature.lookup is not None:
+        if isinstance(value, dict | list):
+            msg = f"{place}: {json.dumps(value)} is no value of '{feature.name}', expected text"
+            raise Failure(msg)
+        return name_of(value)
     if isinstance(value, float | int):
         return float(value)
     if value is None:

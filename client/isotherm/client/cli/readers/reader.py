@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
-import numpy as np
-
 from isotherm.client.cli.failure import Failure
 from isotherm.client.cli.model import Model
-from isotherm.client.cli.rows import Batch
+from isotherm.client.cli.rows import Batch, Cell, as_rows
 
-_Cells = TypeVar("_Cells")
+_Line = TypeVar("_Line")
 
 
 class Reader(Protocol):
@@ -39,34 +37,37 @@ class Reader(Protocol):
 
 
 def batched(
-    records: Iterator[tuple[int, _Cells]],
+    model: Model,
+    records: Iterator[tuple[int, _Line]],
     source: str,
     sizes: tuple[int, int],
-    row: Callable[[int, _Cells], list[float]],
+    row: Callable[[int, _Line], list[Cell]],
     read: Callable[[], int],
 ) -> Iterator[Batch]:
     """Yield batches of a text's numbered lines.
 
     Args:
+        model: Its features are what a line has.
         records: The number of each line, and what is on it.
         source: What messages call the text.
         sizes: Rows of the first batch, and of those after it.
-        row: Makes numbers of a line, or raises Failure.
+        row: Makes the features' cells of a line, or raises Failure.
         read: Tells how much of the text was read so far.
     """
     size, later = sizes
     while True:
         numbers: list[int] = []
-        rows: list[list[float]] = []
+        cells: list[list[Cell]] = []
         failure = None
         try:
-            for number, cells in islice(records, size):
-                rows.append(row(number, cells))
+            for number, line in islice(records, size):
+                cells.append(row(number, line))
                 numbers.append(number)
         except Failure as bad:
             failure = bad
         if numbers:
-            yield Batch(np.array(rows[: len(numbers)]), source, "line", numbers, read())
+            rows, texts = as_rows(model, cells[: len(numbers)])
+            yield Batch(rows, source, "line", numbers, read(), texts)
         if failure:
             raise failure
         if len(numbers) < size:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from isotherm.client.cli import arrow
 from isotherm.client.cli.answer import Series
 
@@ -47,9 +49,9 @@ class ParquetWriter:
     def write(self, columns: Sequence[Series]) -> None:
         """Add rows; numbers keep their types, and NaN stays NaN."""
         arrays = [
-            self._pa.array(column.cells, self._pa.string())
-            if isinstance(column.cells, list)
-            else self._pa.array(column.cells)
+            self._pa.array(column.cells)
+            if isinstance(column.cells, np.ndarray)
+            else self._pa.array(column.cells, self._pa.string())
             for column in columns
         ]
         try:

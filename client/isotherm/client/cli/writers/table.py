@@ -61,4 +61,6 @@ class TableWriter:
 
 
 def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)

@@ -36,6 +36,16 @@ def test_rows_are_drawn_from_the_contracts_ranges(client):
     assert (made.rows, made.origin) == (100, "the contract's ranges")
 
 
+def test_categories_are_drawn_as_codes(client):
+    """Each value of the list, and nothing between two of them."""
+    made = _drawn(client, "rides", 100)
+
+    values = np.concatenate([_arrays(body)["x"] for body in made.bodies])
+    assert set(values[:, 0]) == {0, 1, 2}
+    assert set(values[:, 2]) == {0, 1}
+    assert len(set(values[:, 1])) > 10
+
+
 def test_without_a_contract_rows_are_standard_normal(client):
     """By the protocol's metadata alone."""
     made = _drawn(client, "plane", 1000)

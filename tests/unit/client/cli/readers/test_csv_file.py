@@ -32,10 +32,12 @@ def test_a_quoted_cell_may_hold_the_end_of_a_line(named, tmp_path):
 
 
 def test_numbers_are_those_of_python(named, tmp_path):
-    """With blanks around them, an exponent, infinity."""
-    (batch,) = _read(named, tmp_path / "x.csv", "a,b\n 1e-3 ,inf\n-0.5,NaN\n")
+    """With blanks around them, an exponent, infinity; and what stands for a missing one."""
+    (batch,) = _read(named, tmp_path / "x.csv", "a,b\n 1e-3 ,inf\n-0.5,NaN\nNA, null\n,N/A\n")
 
-    np.testing.assert_array_equal(batch.rows, [[0.001, np.inf], [-0.5, np.nan]])
+    np.testing.assert_array_equal(
+        batch.rows, [[0.001, np.inf], [-0.5, np.nan], [np.nan, np.nan], [np.nan, np.nan]]
+    )
 
 
 def test_the_rows_before_a_bad_one_come_first(named, tmp_path):
