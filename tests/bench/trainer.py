@@ -1,6 +1,6 @@
 """The trainer against a bare PyTorch loop, Lightning, skorch and a DataLoader.
 
-    python tests/bench/trainer.py [--rounds 5] [--write]
+    python tests/bench/trainer.py [--rounds 5] [--sizes 10000 100000 1000000] [--write]
 
 Contenders run in turn, round by round, so that noise hits all alike; medians and their ratios are
 what counts. Lightning and skorch live in an environment of their own, each measured against the
@@ -13,8 +13,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -24,28 +22,24 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402  the repository's root must be importable first
 from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from isotherm.trainer import loop  # noqa: E402
 from isotherm.trainer.batches import Rows  # noqa: E402
 from isotherm.trainer.config import FitConfig  # noqa: E402
 from isotherm.trainer.stack import Single, Stack  # noqa: E402
+from tests.bench import trainer_peers, trainer_sizes  # noqa: E402
 from tests.bench.page import machine, replace  # noqa: E402
 from tests.support.environments import environment, run  # noqa: E402
 
 PEERS = {"Lightning": "lightning==2.6.6", "skorch": "skorch==1.4.0"}
 SMALL_ROWS, SMALL_EPOCHS = 11, 500
-LARGE_ROWS, FEATURES, BATCH = 1_000_000, 32, 4096
-# A DataLoader would take minutes for all rows.
-LOADED_ROWS = 100_000
-
-Seconds = dict[str, list[float]]
 
 
 def main() -> None:
     """Measure, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=trainer_sizes.SIZES)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     # On a machine that others use, threads that wait for each other measure the others.
@@ -55,7 +49,7 @@ def main() -> None:
             f"Medians of {arguments.rounds} interleaved rounds on {machine()}, "
             f"torch {torch.__version__}.\n",
             small(arguments.rounds),
-            large(arguments.rounds),
+            trainer_sizes.report(arguments.rounds, tuple(arguments.sizes), tuple(PEERS), paces),
         ]
     )
     print(text)
@@ -67,7 +61,7 @@ def small(rounds: int) -> str:
     """Compare epochs on eleven rows, and the price of leave-one-out."""
     model = nn.Sequential(nn.Linear(1, 13), nn.Tanh(), nn.Linear(13, 1))
     config = FitConfig(epochs=SMALL_EPOCHS)
-    each = _measure(
+    each = trainer_peers.measured(
         {
             "bare": lambda: bare(model, fused=False),
             "bare, fused": lambda: bare(model, fused=True),
@@ -87,7 +81,8 @@ def small(rounds: int) -> str:
         _row("isotherm, with its penalty and checks", us, "isotherm"),
     ]
     for name, requirement in PEERS.items():
-        ratio = peer(name, requirement)
+        seconds = peer(name)
+        ratio = seconds["peer"] / seconds["bare"] if seconds else None
         what = f"{us['bare'] * ratio:.0f} | {ratio:.1f}" if ratio else "not installable here | -"
         lines.append(f"| {requirement.replace('==', ' ')} | {what} |")
     lines += [
@@ -113,84 +108,24 @@ def bare(model: nn.Sequential, *, fused: bool) -> None:
         losses.append(loss.item())
 
 
-def peer(name: str, requirement: str) -> float | None:
-    """Return how many times a bare loop's time a framework takes, None if it cannot be had."""
+def paces(name: str, rows: int, hidden: tuple[int, ...]) -> tuple[float, float] | None:
+    """Return rows a second of a framework, and of a loop over slices beside it."""
+    seconds = peer(name, str(rows), *map(str, hidden))
+    return (rows / seconds["peer"], rows / seconds["bare"]) if seconds else None
+
+
+def peer(name: str, *arguments: str) -> dict[str, float] | None:
+    """Return the seconds of a framework and of a bare loop, None if it cannot be had."""
     pinned = f"torch=={torch.__version__.partition('+')[0]}"
     try:
-        python = environment(f"trainer-{name.lower()}", pinned, requirement)
+        python = environment(f"trainer-{name.lower()}", pinned, PEERS[name])
     except (AssertionError, subprocess.SubprocessError) as error:
         print(f"{name} is left out: {error}", file=sys.stderr)
         return None
     script = Path(__file__).with_name("trainer_peers.py")
-    last = run(python, str(script), name.lower(), timeout_s=600).splitlines()[-1]
-    return float(json.loads(last)["ratio"])
-
-
-def large(rounds: int) -> str:
-    """Compare rows a second on a table that has to be cut into batches."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(LARGE_ROWS, FEATURES, generator=generator)
-    y = x[:, :1] * x[:, 1:2]
-    model = nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 1))
-    config = FitConfig(epochs=1, batch_size=BATCH)
-    rows = Rows(
-        x=x[None],
-        y=y[None],
-        training=torch.full((1, LARGE_ROWS), 1 / LARGE_ROWS),
-        held_out=torch.zeros(1, LARGE_ROWS),
-    )
-    each = _measure(
-        {
-            "slices": lambda: sliced(model, x, y),
-            "isotherm": lambda: loop.fit(Single(model), rows, config),
-            "DataLoader": lambda: loaded(model, x[:LOADED_ROWS], y[:LOADED_ROWS]),
-        },
-        rounds,
-    )
-    sizes = {"slices": LARGE_ROWS, "isotherm": LARGE_ROWS, "DataLoader": LOADED_ROWS}
-    speed = {name: sizes[name] / median(values) for name, values in each.items()}
-    names = {
-        "slices": "hand-written loop over slices",
-        "isotherm": "isotherm",
-        "DataLoader": f"`DataLoader(TensorDataset)`, on {LOADED_ROWS} of the rows",
-    }
-    lines = [
-        f"A {FEATURES}-64-1 network on {LARGE_ROWS} rows, batches of {BATCH}, Adam, one thread, "
-        "one epoch with all that it needs:\n",
-        "| training | rows/s | against the slices |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| {text} | {speed[name]:,.0f} | {speed[name] / speed['slices']:.2f} |"
-        for name, text in names.items()
-    ]
-    lines += ["", f"Isotherm is {speed['isotherm'] / speed['DataLoader']:.1f} times DataLoader.\n"]
-    return "\n".join(lines)
-
-
-def sliced(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> None:
-    """Shuffle by index, slice, step."""
-    model = deepcopy(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
-    for chosen in torch.randperm(len(x)).split(BATCH):
-        _step(model, optimizer, x[chosen], y[chosen])
-
-
-def loaded(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> None:
-    """Let torch's own loader shuffle and collate."""
-    model = deepcopy(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
-    for inputs, answers in DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True):
-        _step(model, optimizer, inputs, answers)
-
-
-def _step(
-    model: nn.Sequential, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
-) -> None:
-    loss = nn.functional.mse_loss(model(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    output = run(python, str(script), name.lower(), *arguments, timeout_s=600)
+    seconds: dict[str, float] = json.loads(output.splitlines()[-1])
+    return seconds
 
 
 def _small_rows(copies: int) -> Rows:
@@ -207,18 +142,6 @@ def _small_rows(copies: int) -> Rows:
         training=training / training.sum(dim=1, keepdim=True),
         held_out=held_out,
     )
-
-
-def _measure(contenders: dict[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Run every contender once a round, after one round that does not count."""
-    seconds: Seconds = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
 
 
 def _row(text: str, us: dict[str, float], name: str) -> str:

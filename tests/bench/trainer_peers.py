@@ -1,54 +1,131 @@
-"""Lightning and skorch on eleven rows, against a bare loop in the same process.
+"""Lightning and skorch, against a bare loop in the same process.
 
-    python tests/bench/trainer_peers.py lightning|skorch
+    python tests/bench/trainer_peers.py lightning|skorch [ROWS HIDDEN ...] [--rounds 5]
 
-Runs in an environment of its own, which has no isotherm. The last line is JSON with the ratio.
+On eleven rows, full batch, or on a table of ROWS with so many units in each hidden layer. Runs in
+an environment of its own, which has no isotherm. The last line is JSON: seconds of both.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
-EPOCHS, ROUNDS = 500, 5
+EPOCHS = 500
+# Of the large table.
+FEATURES, BATCH = 32, 4096
+
+Work = Callable[[], object]
+Table = tuple[torch.Tensor, torch.Tensor]
 
 
 def main() -> None:
-    """Run both in turn; print the ratio of their medians."""
+    """Run both in turn; print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("peer", choices=("lightning", "skorch"))
+    parser.add_argument("rows", type=int, nargs="?")
+    parser.add_argument("hidden", type=int, nargs="*")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    x = torch.linspace(-1, 1, 11).reshape(-1, 1)
-    y = (2 * x).sin()
-    contender: Callable[[torch.Tensor, torch.Tensor], None]
-    contender = {"lightning": lightning, "skorch": skorch}[sys.argv[1]]
-    times: dict[str, list[float]] = {"bare": [], "peer": []}
-    for number in range(ROUNDS + 1):
-        for name, work in {"bare": bare, "peer": contender}.items():
+    train = {"lightning": lightning, "skorch": skorch}[arguments.peer]
+    work: dict[str, Work]
+    if arguments.rows:
+        x, y = table(arguments.rows)
+        model = network(tuple(arguments.hidden))
+        work = {
+            "bare": lambda: sliced(model, x, y),
+            "peer": lambda: train(deepcopy(model), x, y, epochs=1, batch=BATCH),
+        }
+    else:
+        x = torch.linspace(-1, 1, 11).reshape(-1, 1)
+        y = (2 * x).sin()
+        work = {
+            "bare": lambda: bare(x, y),
+            "peer": lambda: train(seed_network(), x, y, epochs=EPOCHS, batch=len(x)),
+        }
+    times = measured(work, arguments.rounds)
+    print(json.dumps({name: median(values) for name, values in times.items()}))
+
+
+def measured(work: dict[str, Work], rounds: int) -> dict[str, list[float]]:
+    """Run every contender once a round, after one round that does not count; return seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(rounds + 1):
+        for name, run in work.items():
             started = time.perf_counter()
-            work(x, y)
+            run()
             if number:
-                times[name].append(time.perf_counter() - started)
-    print(json.dumps({"ratio": median(times["peer"]) / median(times["bare"])}))
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
 
 
-def network() -> nn.Sequential:
+def seed_network() -> nn.Sequential:
     """Return the network of the seed."""
     return nn.Sequential(nn.Linear(1, 13), nn.Tanh(), nn.Linear(13, 1))
 
 
+def network(hidden: tuple[int, ...]) -> nn.Sequential:
+    """Return a network for the large table, with so many units in each hidden layer."""
+    layers: list[nn.Module] = []
+    width = FEATURES
+    for following in hidden:
+        layers += [nn.Linear(width, following), nn.ReLU()]
+        width = following
+    return nn.Sequential(*layers, nn.Linear(width, 1))
+
+
+def table(rows: int) -> Table:
+    """Return features (rows, FEATURES) and a target (rows, 1)."""
+    x = torch.randn(rows, FEATURES, generator=torch.Generator().manual_seed(0))
+    return x, x[:, :1] * x[:, 1:2]
+
+
+def sliced(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Shuffle by index, slice, step."""
+    model = deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
+    for chosen in torch.randperm(len(x)).split(BATCH):
+        _step(model, optimizer, x[chosen], y[chosen])
+
+
+def loaded(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Let torch's own loader shuffle and collate."""
+    model = deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
+    for inputs, answers in _loader(x, y, BATCH):
+        _step(model, optimizer, inputs, answers)
+
+
+def _step(
+    model: nn.Sequential, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    loss = nn.functional.mse_loss(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _loader(x: torch.Tensor, y: torch.Tensor, batch: int) -> Any:
+    data = torch.utils.data.TensorDataset(x, y)
+    return torch.utils.data.DataLoader(data, batch_size=batch, shuffle=batch < len(x))
+
+
 def bare(x: torch.Tensor, y: torch.Tensor) -> None:
     """Train as a user would write it down."""
-    model = network()
+    model = seed_network()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(EPOCHS):
         loss = nn.functional.mse_loss(model(x), y)
@@ -58,22 +135,27 @@ def bare(x: torch.Tensor, y: torch.Tensor) -> None:
         loss.item()
 
 
-def skorch(x: torch.Tensor, y: torch.Tensor) -> None:
+def skorch(
+    model: nn.Sequential, x: torch.Tensor, y: torch.Tensor, *, epochs: int, batch: int
+) -> None:
     """Train with skorch's regressor, without output and without a split."""
     package: Any = importlib.import_module("skorch")
     net = package.NeuralNetRegressor(
-        network(),
-        max_epochs=EPOCHS,
+        model,
+        max_epochs=epochs,
         lr=0.02,
         optimizer=torch.optim.Adam,
-        batch_size=-1,
+        batch_size=batch,
+        iterator_train__shuffle=batch < len(x),
         train_split=None,
         verbose=0,
     )
     net.fit(x, y)
 
 
-def lightning(x: torch.Tensor, y: torch.Tensor) -> None:
+def lightning(
+    model: nn.Sequential, x: torch.Tensor, y: torch.Tensor, *, epochs: int, batch: int
+) -> None:
     """Train with Lightning's Trainer, with all that can be switched off switched off."""
     package: Any = importlib.import_module("lightning")
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -81,7 +163,7 @@ def lightning(x: torch.Tensor, y: torch.Tensor) -> None:
 
     def init(self: Any) -> None:
         package.LightningModule.__init__(self)
-        self.net = network()
+        self.net = model
 
     # Built by hand: a class statement would need the package to be known to the type checker.
     methods = {
@@ -94,17 +176,14 @@ def lightning(x: torch.Tensor, y: torch.Tensor) -> None:
     module = type("Module", (package.LightningModule,), methods)()
 
     trainer = package.Trainer(
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader: Any = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(x, y), batch_size=len(x)
-    )
-    trainer.fit(module, loader)
+    trainer.fit(module, _loader(x, y, batch))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ GUIDES = (
     "kubernetes",
     "helm",
     "kserve",
+    "scale-out",
     "containers",
     "balancing",
     "operations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from isotherm.v1 import contract as contracts
-from isotherm.v1.contract_pb2 import Contract
+from isotherm.v1.contract_pb2 import MISSING_MEAN, MISSING_UNKNOWN, Contract
 
 
 def publish(repository: Path, name: str, model: onnx.ModelProto, version: int = 1) -> Path:
@@ -81,6 +82,39 @@ def times(factor: float, features: int = 1) -> onnx.ModelProto:
         [_info("y", TensorProto.FLOAT, features)],
         [constant],
     )
+
+
+def rides(cities: Sequence[str] = ("Oslo", "Paris", "Rome")) -> onnx.ModelProto:
+    """Return y = 1000 city + 10 km + hour with a contract: 7 stands for a missing cell.
+
+    x [batch, 3]: the city is a category, the distance may be missing, the hour may not.
+    """
+    constants = {
+        "seven": np.array(7, np.float32),
+        "weights": np.array([[1000], [10], [1]], np.float32),
+    }
+    model = _model(
+        [
+            helper.make_node("IsNaN", ["x"], ["missing"]),
+            helper.make_node("Where", ["missing", "seven", "x"], ["filled"]),
+            helper.make_node("MatMul", ["filled", "weights"], ["y"]),
+        ],
+        [_info("x", TensorProto.FLOAT, 3)],
+        [_info("y", TensorProto.FLOAT, 1)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    contract = Contract(schema_version=1, model_name="rides")
+    contract.features.add(name="city", categories=cities, missing=MISSING_UNKNOWN)
+    contract.features.add(name="km", unit="km", maximum=50, missing=MISSING_MEAN)
+    contract.features.add(name="hour", maximum=23)
+    contract.targets.add(name="fare", datatype="FP32")
+    contract.tensors.input, contract.tensors.prediction = "x", "y"
+    golden = np.array([[1, 2, 3], [np.nan, np.nan, 3], [-1, 2, 3]])
+    contract.golden.rows = len(golden)
+    contract.golden.inputs.extend(golden.ravel())
+    contract.golden.outputs.extend([1023, 7073, -977])
+    contract.golden.absolute_tolerance = 1e-3
+    return with_contract(model, contract)
 
 
 def labelled() -> onnx.ModelProto:
