@@ -1,0 +1,1 @@
+"""Tracking: what a training did, told to TensorBoard and MLflow."""
