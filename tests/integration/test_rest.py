@@ -286,15 +286,15 @@ def test_parameters_are_checked_as_on_grpc(rest: Rest) -> None:
 
 
 def test_what_json_has_no_number_for_goes_by_name(rest: Rest) -> None:
-    """Both ways as protobuf's JSON has it; as an input also the literals of Python."""
+    """Both ways as protobuf's JSON has it; as an input also null, and the literals of Python."""
     body = (
-        b'{"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [3, 2], '
-        b'"data": [NaN, Infinity, -Infinity, "NaN", "Infinity", "-Infinity"]}]}'
+        b'{"inputs": [{"name": "INPUT0", "datatype": "FP32", "shape": [4, 2], '
+        b'"data": [NaN, Infinity, -Infinity, "NaN", "Infinity", "-Infinity", null, 1]}]}'
     )
     reply = rest.request("POST", "/v2/models/FP32/infer", body)
     data = reply.content["outputs"][0]["data"]
 
-    assert data == ["NaN", "Infinity", "-Infinity"] * 2
+    assert data == [*["NaN", "Infinity", "-Infinity"] * 2, "NaN", 1]
     # Readers that convert to an array need not know of it.
     assert np.isnan(np.array(data, np.float32)[0])
     assert math.isinf(float(data[1]))
@@ -344,7 +344,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "ragged": (doubling([[1], [2, 3]]), "nested otherwise than its shape"),
     "nested in part": (doubling([[1], 2]), "nested otherwise than its shape"),
     "too deep a nest": (doubling([[[1]], [[2]]]), "element 0 of input 'x' is a list"),
-    "null": (doubling([1, None]), "element 1 of input 'x' is null, FP32 needs a number"),
+    "null": (doubling([1, None]), "row 1 of input 'x' has nan for 'reading'"),
+    "null beside a number beyond any type": (doubling([None, 10**400]), "which FP32 cannot hold"),
     "text": (doubling([1, "2"]), "element 1 of input 'x' is '2', expected a number"),
     "truth": (doubling([True, 2]), "element 0 of input 'x' is true, FP32 needs a number"),
     "an object": (doubling([{}, 2]), "element 0 of input 'x' is an object"),

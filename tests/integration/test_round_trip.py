@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -49,11 +49,14 @@ def _columns() -> dict[str, object]:
         "cost": 1e4 + 20 * heat,
         "alarm": heat > 0,
         "kind": np.array(["cold", "mild", "warm"])[np.digitize(heat, [-10, 10])],
+        "leak": np.expm1(np.maximum(heat, 0) / 20),
+        "day": np.arange(ROWS) // 4,
+        "count": np.tile([1, 2, 0], ROWS // 3),
     }
 
 
-def _table(*targets: str) -> data.Table:
-    return data.table(_columns(), features=["wide", "narrow"], targets=targets)
+def _table(*targets: str, **rows: Any) -> data.Table:
+    return data.table(_columns(), features=["wide", "narrow"], targets=targets, **rows)
 
 
 def _relu() -> nn.Sequential:
@@ -72,9 +75,10 @@ def _train(
     *targets: str,
     module: nn.Module | None = None,
     keep: str = "network",
+    **rows: Any,
 ) -> Made:
     torch.manual_seed(0)
-    table = _table(*targets)
+    table = _table(*targets, **rows)
     trained = fit(module, table, choose=keep, epochs=5, weight_decay=(0.3,))
     trained.publish(repository, name, CREATED_AT)
     return Made(answer=trained.predict, x=table.x)
@@ -126,6 +130,14 @@ KINDS: Final = MappingProxyType(
         "relu": lambda at: _train(at, "relu", "heat", module=_relu()),
         "silu": lambda at: _train(at, "silu", "heat", module=_silu()),
         "targets": lambda at: _train(at, "targets", "heat", "cost", module=_silu(2)),
+        "log": lambda at: _train(at, "log", "cost", time="day", transforms={"cost": "log"}),
+        "scales": lambda at: _train(
+            *(at, "scales", "heat", "cost", "leak"),
+            module=_silu(3),
+            group="day",
+            weight="count",
+            transforms={"cost": "sqrt", "leak": "log1p"},
+        ),
         "binary": lambda at: _train(at, "binary", "alarm", module=_silu(1)),
         "multiclass": lambda at: _train(at, "multiclass", "kind", module=_silu(3)),
         "foreign": lambda at: _foreign(at, "foreign"),
@@ -164,14 +176,16 @@ def test_the_served_answer_is_torch_s_within_the_contracts_tolerance(
         contract = client.contract(kind)
         golden, tensor = contract.golden, contract.tensors.prediction
         absolute, relative = golden.absolute_tolerance, golden.relative_tolerance
-        batches = [(batch, absolute) for batch in probes.near(model.x, 0)]
-        batches.append((probes.far(model.x), probes.FAR * absolute))
-        for batch, allowed in batches:
+        # A logarithm's way back turns what is added into what is multiplied.
+        steep = any(target.transform for target in contract.targets)
+        batches = [(batch, 1.0) for batch in probes.near(model.x, 0)]
+        batches.append((probes.far(model.x), probes.FAR))
+        for batch, times in batches:
             served = client.predict(kind, batch.astype(np.float32), outputs=tensor)
 
-            expected = model.answer(batch)
+            expected, share = model.answer(batch), relative * (times if steep else 1)
             assert served.shape == expected.shape
-            np.testing.assert_allclose(served, expected, atol=allowed, rtol=relative)
+            np.testing.assert_allclose(served, expected, atol=times * absolute, rtol=share)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +211,19 @@ def test_every_model_was_proved_on_its_golden_rows(
 
     assert len(ready) == len(made)
     assert all(", 64 golden rows agree" in line for line in ready)
+
+
+def test_bounds_of_a_logarithm_are_served_at_equal_factors(
+    kinds_server: Server, made: dict[str, Made]
+) -> None:
+    """As far below as above on the scale that was learned; its width is in the contract."""
+    with Client(kinds_server.address) as client:
+        contract = client.contract("log")
+        y, lower, upper = (
+            client.predict("log", made["log"].x, outputs=name) for name in ("y", "lower", "upper")
+        )
+
+    (width,) = contract.interval.half_width
+    np.testing.assert_allclose(np.log(upper / y), width, rtol=1e-4)
+    np.testing.assert_allclose(np.log(y / lower), width, rtol=1e-4)
+    assert contract.targets[0].transform == "log"

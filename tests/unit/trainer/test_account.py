@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from isotherm.trainer import account, card, page, plots, run
+from isotherm.trainer import account, card, contract, data, page, plots, run
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.document import Code, Document, Grid, Points, Section, Text
 from isotherm.trainer.estimator import Fitted
@@ -72,6 +73,40 @@ def test_the_card_says_who_wins_what_would_help_and_how_to_call(
     ):
         assert part in text, part
     assert re.findall(r"!\[.*\]\((.*)\)", text) == ["loss.png"]
+
+
+def test_the_card_lists_categories_and_says_what_becomes_of_empty_cells(
+    told: account.Account,
+) -> None:
+    """Values by frequency, how many rows had none of them, and a call that takes the values."""
+    towns = [f"town {index}" for index in range(23)]
+    columns = {
+        "town": [*towns, *towns, towns[7], None],
+        "wait": [None, *range(47)],
+        'the "area"': [float(row) for row in range(48)],
+        "y": range(48),
+    }
+    table = data.table(
+        columns, features=["town", "wait", 'the "area"'], targets=["y"], missing="indicator"
+    )
+    changed = Contract()
+    changed.CopyFrom(told.contract)
+    del changed.features[:]
+    changed.features.extend(contract.features(table))
+
+    text = card.markdown(account.document(replace(told, contract=changed)), set())
+
+    for part in (
+        "| town | - | BYTES | 23 values | - | - | counts as an unknown value (2.1% in training) |",
+        "| counts as the mean, and the model is told (2.1% in training) |",
+        '| the "area" | - | FP64 | 0 .. 47 | 23.5 | 13.85 | is refused |',
+        "but for empty cells, which are NaN, where they are taken.",
+        "* town: town 7, town 0, town 1, town 10,",
+        " and 3 more; 2.1% of the rows had another, or none",
+        "isotherm predict thermometer 'town 7' 23 23.5 --address",
+        'client.predict("thermometer", [{"town": "town 7", "wait": 23, "the \\"area\\"": 23.5}])',
+    ):
+        assert part in text
 
 
 def test_the_page_needs_nothing_beside_it(told: account.Account) -> None:

@@ -251,3 +251,15 @@ def test_the_package_offers_its_names_and_no_others() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'magic'"):
         _ = isotherm.trainer.magic
     assert DataConfig(dataset="thermometer").dataset == "thermometer"
+
+
+def test_layers_take_their_widths_from_the_table() -> None:
+    """So that they fit another table as well: here two features, and three classes."""
+    layers = ["Linear(inputs, 4)", "Tanh()", "Linear(4, outputs)"]
+
+    trained = fit(layers, X, LABELS, **(QUICK | {"epochs": 1}))
+
+    first, last = trained.module[0], trained.module[2]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    assert (first.in_features, last.out_features) == (2, 3)

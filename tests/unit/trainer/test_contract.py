@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from isotherm.trainer import contract
+from isotherm.trainer import contract, data
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Column, Table
 from isotherm.trainer.estimator import Fitted
@@ -71,7 +73,7 @@ def test_it_says_how_the_model_s_predictions_lie(described: v1.Contract, fitted:
 
 def test_predictions_are_told_by_their_column() -> None:
     """Beside a label, whose classes have a column each; what is not finite is left out."""
-    column = {"unit": "", "datatype": "FP64"}
+    column: dict[str, Any] = {"unit": "", "datatype": "FP64"}
     table = Table(
         x=np.zeros((4, 1)),
         y=np.array([[0.0, 1.0], [1.0, 2.0], [0.0, 3.0], [1.0, 4.0]]),
@@ -112,6 +114,65 @@ def test_golden_rows_reach_beyond_the_table_and_copy_none_of_it(features: int) -
     assert copied == (2 if features == 1 else 0)
 
 
+@pytest.mark.parametrize("wanted", [1, 3, 400])
+def test_golden_rows_of_categories_are_whole_codes_and_hold_unknown_and_empty_cells(
+    wanted: int,
+) -> None:
+    """Every code that there is room for, the unknown value at either end, and NaN where allowed."""
+    town = Column(
+        name="t", unit="", datatype="BYTES", categories=tuple("abcdefg"), missing="unknown"
+    )
+    size = Column(name="s", unit="", datatype="FP64", missing="mean")
+    columns = ([town, size, Column(name="a", unit="", datatype="FP64")] * 134)[:wanted]
+    rng = np.random.default_rng(0)
+    x = np.column_stack(
+        [rng.integers(0, 7, 62) if one is town else rng.random(62) for one in columns]
+    ).astype(np.float64)
+    x[:5, [one.missing != "refuse" for one in columns]] = np.nan
+
+    inputs = contract.golden_inputs(x, 0, columns)
+
+    for column, cells in zip(columns, inputs.T, strict=True):
+        known = cells[~np.isnan(cells)]
+        assert (len(known) < len(cells)) == (column.missing != "refuse")
+        assert len(known) > len(cells) / 3
+        assert len(np.unique(known)) > 2
+        if column.categories:
+            assert (known == known.round()).all()
+            assert {-1.0, 7.0} <= {*known}
+            assert wanted == 400 or {*known} == {*range(-1, 8)}
+    gaps = {tuple(row) for row in np.isnan(inputs).tolist()}
+    if wanted == 3:
+        # Each alone, and all together.
+        assert {(True, False, False), (False, True, False), (True, True, False)} <= gaps
+
+
+def test_a_contract_says_what_its_categories_and_gaps_are() -> None:
+    """Statistics are of the codes that are known, and of the numbers that are there."""
+    columns = {
+        "town": [*"aaaabbbc", None, None],
+        "size": [1.0, 2.0, None, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0],
+        "rent": [*range(9), None],
+        "y": range(10),
+    }
+    policies = {"size": "mean", "rent": "indicator"}
+    table = data.table(columns, features=["town", "size", "rent"], targets=["y"], missing=policies)
+
+    town, size, rent = contract.features(table)
+
+    assert [*town.categories] == ["a", "b"]
+    assert town.missing == v1.MISSING_UNKNOWN
+    assert [town.missing_rate, town.unknown_rate] == pytest.approx([0.2, 0.3])
+    assert [town.minimum, town.maximum, town.mean] == pytest.approx([0, 1, 3 / 7])
+    assert [*town.deciles.edges] == [-0.5, 0.5, 1.5]
+    assert [*town.deciles.counts] == [4, 3]
+    assert size.missing == v1.MISSING_MEAN
+    assert [size.missing_rate, size.minimum, size.mean] == pytest.approx([0.1, 1, 52 / 9])
+    assert sum(size.deciles.counts) == 9
+    assert rent.missing == v1.MISSING_INDICATOR
+    assert not rent.categories
+
+
 @pytest.mark.parametrize(("features", "rows"), [(100, 64), (400, 20), (5000, 8)])
 def test_wide_tables_get_fewer_golden_rows(features: int, rows: int) -> None:
     """The contract has a limit of a mebibyte."""
@@ -126,6 +187,21 @@ def test_the_tolerance_follows_the_targets_spread(described: v1.Contract, fitted
 
     assert golden.absolute_tolerance == pytest.approx(1e-5 * fitted.table.y.std())
     assert golden.relative_tolerance == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("spread", [9.0, 0.1])
+def test_the_tolerance_follows_the_spread_of_a_logarithm(
+    fitted: Fitted, config: TrainConfig, created_at: datetime, spread: float
+) -> None:
+    """A small difference before the way back is a share of the answer behind it."""
+    rows = fitted.table.rows
+    logs = np.linspace(-spread, spread, rows)[:, np.newaxis]
+    target = replace(fitted.table.targets[0], transform="log")
+    table = replace(fitted.table, targets=(target,), y=np.exp(logs))
+
+    golden = contract.describe(replace(fitted, table=table), config, created_at).golden
+
+    assert golden.relative_tolerance == pytest.approx(1e-5 * max(1.0, logs.std()))
 
 
 def test_the_interval_says_how_it_was_calibrated(described: v1.Contract, fitted: Fitted) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from isotherm.trainer.features import Scaling, Served
+from isotherm.trainer.encoding import Encoding
+from isotherm.trainer.features import Served
 from isotherm.trainer.model import affine
+from isotherm.trainer.scaling import Scaling
 
 
 def test_standardised_columns_have_mean_0_and_deviation_1() -> None:
@@ -33,7 +35,7 @@ def test_the_served_module_takes_and_gives_raw_units() -> None:
     """A core of twice its input, between scalings: 3 + 5 * 2 * (x - 1) / 4, plus and minus 0.5."""
     served = Served(
         affine(np.array([[2.0]]), np.array([0.0])),
-        inputs=Scaling(mean=np.array([1.0]), scale=np.array([4.0])),
+        inputs=Encoding.of_scaling(Scaling(mean=np.array([1.0]), scale=np.array([4.0]))),
         outputs=Scaling(mean=np.array([3.0]), scale=np.array([5.0])),
         half_width=np.array([0.5]),
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isotherm.trainer import data, foreign
-from isotherm.trainer.errors import ExportError, LayerError
+from isotherm.trainer.errors import DataError, ExportError, LayerError
 from isotherm.trainer.foreign import Head, Request
 from isotherm.v1 import contract
 
@@ -37,6 +37,23 @@ def _line() -> nn.Sequential:
         linear.weight.copy_(torch.tensor([[3.0, -1.0]]))
         linear.bias.zero_()
     return nn.Sequential(linear)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (KIND, "column 'b' of the sample holds categories .* with its columns encoded"),
+        (np.where(B > 5, np.nan, B), r"column 'b' of the sample has \d+ empty cells.* gaps filled"),
+    ],
+)
+def test_a_sample_of_text_or_with_gaps_is_refused(
+    column: np.ndarray, expected: str, request_: Request
+) -> None:
+    """How somebody else's model takes them is not to be guessed."""
+    table = data.table({**COLUMNS, "b": column}, features=["a", "b"], targets=["y"], missing="mean")
+
+    with pytest.raises(DataError, match=expected):
+        foreign.of_module(_line(), table, request_)
 
 
 def test_a_module_gets_a_full_contract(request_: Request) -> None:

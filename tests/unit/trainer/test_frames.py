@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ for name, frame in kinds.items():
     table = data.table(frame, features=["a", "flag"], targets=["kind"])
     answer[name] = [table.x.tolist(), table.y.tolist(), table.classes]
 
+# Text, categories, and integers with a gap, which pandas makes floats of.
+gaps = {"kind": [*"xyxxy", None], "code": [3, 3, 7, None, 7, 3], "y": [1.0, 2, 3, 4, 5, 6]}
+polar = polars.DataFrame(gaps).with_columns(polars.col("kind").cast(polars.Categorical))
+codes = {}
+for frame in (
+    pandas.DataFrame(gaps), pandas.DataFrame(gaps).astype({"kind": "category"}),
+    pandas.DataFrame(gaps).convert_dtypes(), polars.DataFrame(gaps), polar,
+):
+    table = data.table(frame, features=["kind", "code"], targets=["y"], categories=["code"])
+    codes[json.dumps([str(table.x.tolist()), [one.categories for one in table.features]])] = 1
+answer["codes"] = [*codes]
+
 def refused(frame):
     try:
         data.table(frame, features=["a"], targets=["kind"])
@@ -55,7 +68,10 @@ print(json.dumps(answer))
 @pytest.mark.slow
 def test_frames_of_every_package_are_the_same_table(tmp_path: Path) -> None:
     """Neither package is imported by us; text, categories, booleans and gaps are understood."""
-    packages = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "rich", "scikit-learn", "typer")
+    packages = (
+        *("numpy", "pandas", "polars", "protobuf", "pyarrow"),
+        *("pydantic", "rich", "scikit-learn", "typer"),
+    )
     python = environment("frames", "--constraint", str(ROOT / "constraints.txt"), *packages)
     script = tmp_path / "frames.py"
     script.write_text(SCRIPT)
@@ -63,6 +79,8 @@ def test_frames_of_every_package_are_the_same_table(tmp_path: Path) -> None:
     answer = json.loads(run(python, str(script)))
 
     diabetes, missing = answer.pop("diabetes"), answer.pop("missing")
+    codes = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, math.nan], [1.0, 1.0], [math.nan, 0.0]]
+    assert answer.pop("codes") == [json.dumps([str(codes), [["x", "y"], ["3", "7"]]])]
     expected = [
         [[1.5, 1.0], [2.5, 0.0], [3.5, 1.0], [4.0, 1.0]],
         [[0.0], [1.0], [0.0], [1.0]],

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from isotherm.trainer import export
 from isotherm.trainer.__main__ import app
 from isotherm.trainer.config import FitConfig, load
+from isotherm.v1 import contract_pb2 as v1
 
 QUICK = ("--epochs", "5", "--no-draw", "--log-every", "0")
 
@@ -60,6 +62,34 @@ def test_the_columns_are_shown_before_the_training(csv: Path) -> None:
         "  area    INT64        feature          50 .. 120",
         "  rooms   INT64                         2 .. 5",
         "  price   INT64        target (number)  100 .. 238",
+    ]
+
+
+def test_categories_and_gaps_are_shown_and_trained_on() -> None:
+    """The flags name what is a category, and what becomes of a missing cell."""
+    rows = (
+        f"{'abc'[i % 3]},{i % 2},{'' if i % 5 == 1 else i},{i + 9 * (i % 3)}" for i in range(15)
+    )
+    Path("rides.csv").write_text("\n".join(["town,zone,wait,minutes", *rows]))
+    columns = ("--data", "rides.csv", "--features", "town,zone,wait", "--targets", "minutes")
+
+    status, _, refused = _train(*columns, *QUICK)
+    _, out, _ = _train(*columns, "--categories", "zone=embedding", "--missing", "wait=mean", *QUICK)
+
+    assert status == 2
+    assert "column 'wait' of 'rides.csv' has 3 empty cells, the first in row 2" in refused
+    assert out.splitlines()[2:5] == [
+        "  town     BYTES        feature (category)  a, b, c",
+        "  zone     INT64        feature (category)  0, 1",
+        "  wait     INT64        feature             0 .. 14, 3 missing",
+    ]
+    contract = export.contract_of(
+        Path(out.splitlines()[-1].removeprefix("published ")).read_bytes()
+    )
+    assert [one.missing for one in contract.features] == [
+        v1.MISSING_UNKNOWN,
+        v1.MISSING_UNKNOWN,
+        v1.MISSING_MEAN,
     ]
 
 

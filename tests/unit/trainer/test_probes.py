@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isotherm.trainer import probes
-from isotherm.trainer.columns import Floats
+from isotherm.trainer.columns import Column, Floats
 from isotherm.trainer.errors import ExportError
 
 X = np.random.default_rng(0).normal(5, 2, (40, 3))
@@ -32,6 +32,36 @@ def test_far_rows_leave_the_ranges_in_every_direction() -> None:
     assert (far.min(axis=0) <= X.min(axis=0) - 9.9 * span).all()
     assert (far.max(axis=0) >= X.max(axis=0) + 9.9 * span).all()
     assert (far[2] > X.max(axis=0)).tolist() == [False, True, False]
+
+
+TOWN = Column(name="t", unit="", datatype="BYTES", categories=tuple("abc"), missing="unknown")
+SIZE = Column(name="s", unit="", datatype="FP64", missing="mean")
+MIXED = (TOWN, SIZE, Column(name="a", unit="", datatype="FP64"))
+CODES = np.column_stack([np.arange(40) % 3, X[:, 1], X[:, 2]]).astype(np.float64)
+CODES[::5, 1] = np.nan
+
+
+def test_near_rows_of_categories_are_codes_unknown_ones_and_empty_cells() -> None:
+    """A number that may be missing is so in some rows, another one in none."""
+    *_, random = probes.near(CODES, 1, MIXED)
+
+    towns, sizes, ages = random.T
+    assert {*towns[~np.isnan(towns)]} == {-1.0, 0.0, 1.0, 2.0, 3.0}
+    assert np.isnan(towns).any()
+    assert np.isnan(sizes).any()
+    assert np.isfinite(sizes).sum() > 100
+    assert np.isfinite(ages).all()
+
+
+def test_far_rows_of_categories_are_unknown_in_every_way() -> None:
+    """Far below, far above, between two codes, and empty; what may not be missing is not."""
+    towns, _, ages = probes.far(CODES, MIXED).T
+
+    assert (towns.min(initial=0, where=~np.isnan(towns)), np.nanmax(towns)) == (-20, 22)
+    assert 0.5 in towns
+    assert np.isnan(towns).any()
+    assert np.isfinite(ages).all()
+    assert len(probes.far(CODES[:, 2:], MIXED[2:])) == len(probes.far(X)) == 5
 
 
 def _mixing(x: Floats) -> Floats:

@@ -83,3 +83,49 @@ def test_zero_shows_nothing(file: io.StringIO) -> None:
         watch("network", 1)(1, 0.5, 0.5)
 
     assert file.getvalue() == ""
+
+
+def test_rows_are_told_with_their_rate_and_the_time_left() -> None:
+    """Now and then, and at the end; a training that goes on does not count what it skipped."""
+    file, now = io.StringIO(), [0.0]
+
+    with progress.watching(file, 1, lambda: now[0]) as watch:
+        on_rows = progress.on_rows(watch, "rows", 10_000)
+        for second in range(41):
+            now[0] = float(second)
+            on_rows(2000 + 200 * second, math.nan if second < 15 else 0.5)
+
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [line["rows"] for line in lines] == [4000, 6000, 8000, 10_000]
+    assert lines[1] == {
+        "stage": "rows",
+        "rows": 6000,
+        "of": 10_000,
+        "rows_per_second": 200,
+        "training_loss": 0.5,
+        "seconds_left": 20.0,
+    }
+    assert lines[0]["training_loss"] is None
+
+
+def test_a_terminal_gets_a_bar_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With their rate."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    file, clock = _Terminal(), itertools.count()
+
+    with progress.watching(file, 1000, lambda: float(next(clock))) as watch:
+        on_rows = progress.on_rows(watch, "rows", 3000)
+        on_rows(1000, math.nan)
+        on_rows(3000, 0.25)
+
+    assert "3,000 of 3,000 rows" in file.getvalue()
+    assert "training 0.2500" in file.getvalue()
+
+
+def test_a_watch_that_knows_no_rows_is_not_told_of_them() -> None:
+    """A function of one's own is a watch."""
+    on_rows = progress.on_rows(lambda _stage, _epochs: lambda *_losses: None, "rows", 10)
+
+    assert on_rows(10, 0.5) is None
+    assert progress.on_rows(None, "rows", 10)(10, 0.5) is None

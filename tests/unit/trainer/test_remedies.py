@@ -103,3 +103,12 @@ def test_codes_have_no_gaps(fitted: Fitted, values: list[float]) -> None:
     table = dataclasses.replace(fitted.table, x=x, y=np.zeros((ROWS, 1)))
 
     assert [] == outcomes.sparse(dataclasses.replace(fitted, table=table))
+
+
+def test_rows_without_a_value_are_no_gap_in_its_range(fitted: Fitted) -> None:
+    """A column that most rows lack, evenly spread where they have it, needs no more of anything."""
+    x = np.full((100, 1), np.nan)
+    x[:30, 0] = np.arange(30)
+    table = dataclasses.replace(fitted.table, x=x, y=np.zeros((100, 1)))
+
+    assert [] == outcomes.sparse(dataclasses.replace(fitted, table=table))

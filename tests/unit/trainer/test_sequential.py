@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from isotherm.trainer import SequentialClassifier, SequentialRegressor
+from isotherm.trainer.config import ColumnsConfig, FitConfig
 from isotherm.trainer.errors import ConfigError, DataError, LayerError
 from isotherm.trainer.features import Classifier
 from isotherm.trainer.sequential import _Sequential
@@ -24,6 +25,13 @@ def _clone(estimator: _Sequential) -> _Sequential:
     """Make a new one from the parameters, as scikit-learn's `clone` does."""
     params = {name: copy.deepcopy(value) for name, value in estimator.get_params().items()}
     return type(estimator)(**params)
+
+
+def test_all_settings_of_a_fit_and_of_columns_are_parameters() -> None:
+    """One that the command has and the estimator lacks was forgotten."""
+    settings = FitConfig.model_fields.keys() | ColumnsConfig.model_fields.keys()
+
+    assert SequentialRegressor().get_params().keys() == settings | {"module"}
 
 
 @pytest.mark.parametrize("kind", [SequentialRegressor, SequentialClassifier])

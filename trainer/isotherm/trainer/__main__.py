@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from isotherm.trainer import flags
-from isotherm.trainer.errors import ConfigError, InputError, TrainerError
+from isotherm.trainer.errors import ConfigError, InputError, TrainerError, WorldError
+from isotherm.trainer.tracking import flags as tracking_flags
 
 # The packages behind these take seconds to import: `--help` and a mistyped flag need not wait.
 if TYPE_CHECKING:
     from isotherm.trainer.config import TrainConfig
     from isotherm.trainer.run import Drawer, Published
     from isotherm.trainer.sources import Source
+    from isotherm.trainer.tracking.story import Trial
+    from isotherm.trainer.tracking.tracker import Tracker
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +36,17 @@ def train(
     features: flags.Features = None,
     targets: flags.Targets = None,
     task: flags.Task = None,
+    stream: flags.Stream = None,
+    memory: flags.Memory = None,
+    categories: flags.Categories = None,
+    missing: flags.Missing = None,
+    min_category_rows: flags.MinCategoryRows = None,
+    max_categories: flags.MaxCategories = None,
+    weight: flags.Weight = None,
+    split_by: flags.Split = None,
+    time: flags.Time = None,
+    group: flags.Group = None,
+    transforms: flags.Transforms = None,
     config: flags.Config = None,
     model: flags.Model = None,
     recipe: flags.Recipe = None,
@@ -48,8 +62,14 @@ def train(
     batch_size: flags.BatchSize = None,
     patience: flags.Patience = None,
     device: flags.Device = None,
+    precision: flags.Precision = None,
     checkpoint: flags.Checkpoint = None,
     checkpoint_every: flags.CheckpointEvery = None,
+    checkpoint_steps: flags.CheckpointSteps = None,
+    tensorboard: tracking_flags.Tensorboard = None,
+    mlflow: tracking_flags.Mlflow = None,
+    experiment: tracking_flags.Experiment = None,
+    register: tracking_flags.Register = None,
     repository: flags.Repository = None,
     name: flags.Name = None,
     plots: flags.Plots = None,
@@ -65,7 +85,18 @@ def train(
         "data.features": split(features),
         "data.targets": split(targets),
         "data.task": task,
-        "network.layers": _split_layers(layers),
+        "data.stream": stream,
+        "data.memory": memory,
+        "data.categories": by_name(categories, "auto"),
+        "data.missing": by_name(missing) if missing and "=" in missing else missing,
+        "data.min_category_rows": min_category_rows,
+        "data.max_categories": max_categories,
+        "data.weight": weight,
+        "data.split": split_by,
+        "data.time": time,
+        "data.group": group,
+        "data.transforms": by_name(transforms),
+        "network.layers": split_layers(layers),
         "fit.epochs": epochs,
         "fit.learning_rate": learning_rate,
         "fit.weight_decay": split(weight_decay),
@@ -77,8 +108,14 @@ def train(
         "fit.batch_size": batch_size,
         "fit.patience": patience,
         "fit.device": device,
+        "fit.precision": precision,
         "checkpoint.folder": checkpoint,
         "checkpoint.every": checkpoint_every,
+        "checkpoint.steps": checkpoint_steps,
+        "tracking.tensorboard": tensorboard,
+        "tracking.mlflow": mlflow,
+        "tracking.experiment": experiment,
+        "tracking.register": register,
         "model": model,
         "repository": repository,
         "name": name,
@@ -96,59 +133,119 @@ def train(
 
 
 def _run(config: TrainConfig, log_every: int, *, summary: bool) -> None:
-    from isotherm.trainer import data, lesson, progress, run
+    from isotherm.trainer import data, lesson, progress, run, torchrun
+    from isotherm.trainer.stream import command
+    from isotherm.trainer.tracking import tracker
 
     # Where a factory of the user's own is looked for, as `python -m` would.
     sys.path.insert(0, "")
-    show = partial(_show_columns, config) if config.data.file else None
-    if show and not (config.data.features or config.data.targets):
-        # The error that follows asks for a choice; here is what there is to choose from.
-        show(data.source(config.data))
-    if summary:
-        typer.echo(lesson.summary(run.untrained(config)))
-    with progress.watching(sys.stderr, log_every) as watch:
-        published = run.train(config, created_at=now(), watch=watch, on_source=show)
-    _tell(published, config)
+    show = partial(show_columns, config) if config.data.file else None
+    with torchrun.joined() as world:
+        # Only a stream is shared by several processes.
+        streamed = world.size > 1 or _streamed(config)
+        if show and not (config.data.features or config.data.targets):
+            # The error that follows asks for a choice; here is what there is to choose from.
+            show(command.head(config.data) if streamed else data.source(config.data))
+        if summary and not streamed:
+            typer.echo(lesson.summary(run.untrained(config)))
+        # Rank 0 tells.
+        quiet = world.rank > 0
+        with tracker.Tracker() if quiet else tracker.of(config, now()) as tracking:
+            with progress.watching(sys.stderr, 0 if quiet else log_every) as shown:
+                watch = tracking.watch(shown)
+                if streamed:
+                    echo = (lambda net: typer.echo(lesson.summary(net))) if summary else None
+                    published = command.train(
+                        config,
+                        created_at=now(),
+                        watch=watch,
+                        on_source=show,
+                        on_network=echo,
+                        world=world,
+                    )
+                else:
+                    published = run.train(config, created_at=now(), watch=watch, on_source=show)
+            if published:
+                tell(published, config, tracking=tracking)
 
 
-def _show_columns(config: TrainConfig, source: Source) -> None:
+def _streamed(config: TrainConfig) -> bool:
+    """Whether the rows stay in their files; say so where nobody asked for it."""
+    from isotherm.trainer.stream import command
+
+    reason = command.wanted(config.data)
+    if reason and not config.data.stream:
+        typer.echo(f"streaming, since {reason} (--no-stream keeps it in memory)", err=True)
+    return bool(reason)
+
+
+def show_columns(config: TrainConfig, source: Source) -> None:
+    """Print the columns of a table, and what becomes of each."""
     from rich.console import Console
 
     from isotherm.trainer import schema
 
-    chosen = config.data.model_dump(include={"features", "targets", "units", "task"})
-    schema.show(source, Console(), **chosen)
+    schema.show(source, Console(), config.data)
 
 
 def _follow(name: str, flags: dict[str, object], file: Path | None, *, summary: bool) -> None:
     from isotherm.trainer import recipe
     from isotherm.trainer.config import load
+    from isotherm.trainer.tracking import tracker
 
+    check_alone(f"recipe '{name}' is for one process")
     config = load(file, recipe.settings(name, flags))
     if summary:
         for text in recipe.summaries():
             typer.echo(text)
-    published = recipe.train(config, created_at=now(), echo=typer.echo)
-    _tell(published, config, recipe.draw)
+    with tracker.of(config, now()) as tracking:
+        published = recipe.train(config, created_at=now(), echo=typer.echo)
+        tell(published, config, recipe.draw, tracking=tracking)
 
 
-def _tell(published: Published, config: TrainConfig, drawer: Drawer | None = None) -> None:
+def tell(
+    published: Published,
+    config: TrainConfig,
+    drawer: Drawer | None = None,
+    *,
+    tracking: Tracker,
+    trials: Sequence[Trial] = (),
+) -> None:
+    """Say what became of a training, draw it, and tell the stores that are asked for."""
     from rich.console import Console
 
-    from isotherm.trainer import export, report, run
+    from isotherm.trainer import export, report
 
     report.show(published.fitted, Console())
     for note in export.notes(export.parse(published.path.read_bytes())):
         typer.echo(f"note: {note}")
     typer.echo(f"parity: ONNX Runtime is within {published.parity:.1e} of torch")
+    files: list[Path] = []
     try:
-        for path in run.draw(published, config, drawer) if config.draw else []:
-            typer.echo(f"plot {path}")
-        for path in run.describe(published, config) if config.draw else []:
-            typer.echo(f"report {path}")
+        _draw(published, config, drawer, files)
     finally:
-        # The last line is for scripts, and true whatever became of the pictures.
-        typer.echo(f"published {published.path}")
+        try:
+            for text in tracking.tell(published.path, published.parity, files, trials):
+                typer.echo(text)
+        finally:
+            # The last line is for scripts, and true whatever became of the pictures and stores.
+            typer.echo(f"published {published.path}")
+
+
+def _draw(
+    published: Published, config: TrainConfig, drawer: Drawer | None, files: list[Path]
+) -> None:
+    """Draw and describe the model, if that is asked for; add to `files` what was written."""
+    from isotherm.trainer import run
+
+    if not config.draw:
+        return
+    for path in run.draw(published, config, drawer):
+        files.append(path)
+        typer.echo(f"plot {path}")
+    for path in run.describe(published, config):
+        files.append(path)
+        typer.echo(f"report {path}")
 
 
 @contextmanager
@@ -157,8 +254,22 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except TrainerError as error:
-        typer.echo(f"error: {error}", err=True)
+        # Where several processes write, it matters which one it is.
+        alone = _processes() == "1" or isinstance(error, WorldError)
+        where = "" if alone else f"rank {os.environ.get('RANK')}: "
+        typer.echo(f"error: {where}{error}", err=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def check_alone(why: str) -> None:
+    """Raise ConfigError where several processes were started."""
+    if _processes() != "1":
+        msg = f"{why}; leave torchrun out"
+        raise ConfigError(msg)
+
+
+def _processes() -> str:
+    return os.environ.get("WORLD_SIZE", "1")
 
 
 def split(names: str | None) -> list[str] | None:
@@ -166,7 +277,15 @@ def split(names: str | None) -> list[str] | None:
     return [name.strip() for name in names.split(",")] if names is not None else None
 
 
-def _split_layers(layers: str | None) -> list[str] | None:
+def by_name(text: str | None, usual: str = "") -> dict[str, str] | None:
+    """Return what `a=x,b` says of each name; `usual` of one that stands alone."""
+    if text is None:
+        return None
+    pairs = (part.partition("=") for part in split(text) or ())
+    return {name.strip(): (value.strip() if sign else usual) for name, sign, value in pairs}
+
+
+def split_layers(layers: str | None) -> list[str] | None:
     """Split after each closing bracket: the commas inside are arguments."""
     if layers is None:
         return None

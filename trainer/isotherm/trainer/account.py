@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from isotherm.trainer import card, foreign, page, remedies, report
@@ -21,9 +24,20 @@ from isotherm.trainer.document import (
 from isotherm.trainer.estimator import Fitted
 from isotherm.trainer.foreign import Foreign
 from isotherm.v1 import contract_pb2 as v1
-from isotherm.v1.contract import prediction_width
+from isotherm.v1.contract import prediction_width, takes_missing
 
 _ADDRESS: Final = "127.0.0.1:8001"
+
+# What becomes of an empty cell.
+_EMPTY: Final = MappingProxyType(
+    {
+        v1.MISSING_MEAN: "counts as the mean",
+        v1.MISSING_INDICATOR: "counts as the mean, and the model is told",
+        v1.MISSING_UNKNOWN: "counts as an unknown value",
+    }
+)
+# Values of a category that are named; the contract has all of them.
+_LISTED: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,24 +116,56 @@ def document(account: Account) -> Document:
 
 
 def _inputs(contract: v1.Contract) -> Iterator[Block]:
-    rows = [
-        (
-            feature.name,
-            feature.unit or "-",
-            feature.datatype or "-",
-            f"{feature.minimum:.6g} .. {feature.maximum:.6g}",
-            f"{feature.mean:.6g}",
-            f"{feature.standard_deviation:.4g}",
-        )
-        for feature in contract.features
-    ]
-    header = ("feature", "unit", "type", "range in training", "mean", "deviation")
+    features = contract.features
+    header: tuple[str, ...] = ("feature", "unit", "type", "range in training", "mean", "deviation")
+    rows = [_input(feature) for feature in features]
+    gaps = any(map(takes_missing, features))
+    if gaps:
+        header = (*header, "an empty cell")
+        rows = [(*row, _empty(feature)) for row, feature in zip(rows, features, strict=True)]
     yield Grid(header=header, rows=tuple(rows))
     yield Text(
         text="Values are raw, in these units and in this order: scaling is part of the model. "
         "Outside the ranges an answer is a guess, and `isotherm predict` says so. Rows with "
-        "NaN or infinity are refused."
+        "NaN or infinity are refused"
+        + (", but for empty cells, which are NaN, where they are taken." if gaps else ".")
     )
+    listed = tuple(_listed(feature) for feature in features if feature.categories)
+    if listed:
+        yield Text(
+            text="The values of the categories, most frequent first. `isotherm predict` and the "
+            "Python client take the values themselves; in the input tensor stands a value's place "
+            "in this list, from 0 on, and any other number for one that is not in it."
+        )
+        yield Points(points=listed)
+
+
+def _input(feature: v1.Feature) -> tuple[str, ...]:
+    named = (feature.name, feature.unit or "-", feature.datatype or "-")
+    if feature.categories:
+        return (*named, f"{len(feature.categories)} values", "-", "-")
+    return (
+        *named,
+        f"{feature.minimum:.6g} .. {feature.maximum:.6g}",
+        f"{feature.mean:.6g}",
+        f"{feature.standard_deviation:.4g}",
+    )
+
+
+def _empty(feature: v1.Feature) -> str:
+    """Say what becomes of a missing cell, and how many there were."""
+    if not takes_missing(feature):
+        return "is refused"
+    share = f" ({feature.missing_rate:.1%} in training)"
+    return f"{_EMPTY[feature.missing]}{share}"
+
+
+def _listed(feature: v1.Feature) -> str:
+    names = [*feature.categories[:_LISTED]]
+    rest = len(feature.categories) - len(names)
+    more = f" and {rest} more" if rest else ""
+    unknown = f"; {feature.unknown_rate:.1%} of the rows had another, or none"
+    return f"{feature.name}: {', '.join(names)}{more}{unknown if feature.unknown_rate else ''}"
 
 
 def _outputs(contract: v1.Contract) -> Iterator[Block]:
@@ -129,6 +175,7 @@ def _outputs(contract: v1.Contract) -> Iterator[Block]:
             what = f"a probability for each of {', '.join(target.classes)}"
         else:
             what = f"a number; {target.minimum:.6g} .. {target.maximum:.6g} in training"
+            what += f"; learned as {target.transform}" if target.transform else ""
         rows.append((target.name, target.unit or "-", what))
     yield Grid(header=("target", "unit", "answer"), rows=tuple(rows))
     names = contract.tensors
@@ -144,20 +191,36 @@ def _outputs(contract: v1.Contract) -> Iterator[Block]:
 
 def _calls(account: Account) -> Iterator[Block]:
     contract, repository = account.contract, account.path.parents[2]
-    values = [f"{feature.mean:.4g}" for feature in contract.features]
+    values = [
+        feature.categories[0] if feature.categories else f"{feature.mean:.4g}"
+        for feature in contract.features
+    ]
+    row = f"[{', '.join(values)}]"
+    if any(feature.categories for feature in contract.features):
+        named = zip(contract.features, values, strict=True)
+        cells = (
+            f"{json.dumps(one.name, ensure_ascii=False)}: {_quoted(one, value)}"
+            for one, value in named
+        )
+        row = f"{{{', '.join(cells)}}}"
+    given = " ".join(map(shlex.quote, values))
     shell = (
         f"isotherm serve {repository}\n"
-        f"isotherm predict {contract.model_name} {' '.join(values)} --address {_ADDRESS}"
+        f"isotherm predict {contract.model_name} {given} --address {_ADDRESS}"
     )
     python = (
         "from isotherm.client import Client\n\n"
         f'with Client("{_ADDRESS}") as client:\n'
-        f'    print(client.predict("{contract.model_name}", [[{", ".join(values)}]]))'
+        f'    print(client.predict("{contract.model_name}", [{row}]))'
     )
     yield Code(language="console", text=shell)
     yield Code(language="python", text=python)
     wire = "Clients of Triton and KServe work as well: the wire is the Open Inference Protocol."
     yield Text(text=wire)
+
+
+def _quoted(feature: v1.Feature, value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if feature.categories else value
 
 
 def _origin(account: Account) -> Iterator[Block]:
@@ -166,6 +229,7 @@ def _origin(account: Account) -> Iterator[Block]:
     rows = [
         ("data (SHA-256)", provenance.data_sha256),
         ("rows", str(provenance.rows)),
+        *([("weighted by", provenance.weight_column)] if provenance.weight_column else []),
         ("seed", str(provenance.seed)),
         ("created at", provenance.created_at),
         ("git commit", provenance.git_commit or "-"),

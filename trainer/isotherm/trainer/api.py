@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from torch import nn
 
-from isotherm.trainer import arrays, data, estimator, run, sources
+from isotherm.trainer import arrays, data, estimator, frames, run, sources
 from isotherm.trainer.config import IN_MEMORY, Task, TrainConfig, validated
 from isotherm.trainer.data import Floats, Table
 from isotherm.trainer.errors import ConfigError
 from isotherm.trainer.progress import Watch
 from isotherm.trainer.select import Leaderboard
+from isotherm.trainer.settings import recipe
 
 _TASKS: Final[Mapping[bool | None, Task]] = MappingProxyType(
     {None: "auto", True: "multiclass", False: "regression"}
@@ -42,8 +43,12 @@ class Trained:
         return self.fitted.served.core
 
     def predict(self, x: Any) -> Floats:
-        """Return predictions for raw `x` (rows, features), or the probability of each class."""
-        return self.fitted.predict(arrays.numbers(x, "x"))
+        """Return predictions, or the probability of each class, for raw rows.
+
+        `x` has shape (rows, features), or columns by name, of which the model's are taken. Values
+        of a category stand there as themselves.
+        """
+        return self.fitted.predict(frames.rows(x, self.fitted.table.features))
 
     def publish(
         self, repository: Path | str, name: str | None = None, created_at: datetime | None = None
@@ -65,6 +70,14 @@ def fit(
     targets: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
     labels: bool | None = None,
+    weight: Any = None,
+    time: Any = None,
+    group: Any = None,
+    transforms: Mapping[str, str] | None = None,
+    categories: Sequence[str] | Mapping[str, str] | None = None,
+    missing: str | Mapping[str, str] | None = None,
+    min_category_rows: int | None = None,
+    max_categories: int | None = None,
     skip: bool = False,
     coverage: float = 0.9,
     checkpoint: Path | str | None = None,
@@ -78,7 +91,7 @@ def fit(
         model: an `nn.Sequential` with its initial weights, which is copied, not changed; or layers
             such as `["Linear(1, 13)", "Tanh()", "Linear(13, 1)"]`; None: the seed's network.
         table: a `Table`; columns by name, of which `features` and `targets` are taken (of pandas,
-            polars, pyarrow, or a dict); or features of shape (rows, features).
+            polars, pyarrow, or a dict); or features of shape (rows, features), or by name.
         y: the targets, of shape (rows,) or (rows, targets), of features without.
         choose: the model to serve: network, a baseline, or auto for what the leaderboard keeps.
         name: of the published model.
@@ -87,6 +100,16 @@ def fit(
         units: by column name.
         labels: whether the target is a label. None: of columns by name, what `tasks` says; of
             arrays, it is if it holds text or booleans.
+        weight: what each row counts: the name of a column, or, of arrays, shape (rows,).
+        time: when each row was, likewise: later rows are predicted from earlier ones.
+        group: likewise: rows of one group are left out together.
+        transforms: of targets by name, the scale that is learned: log, log1p or sqrt.
+        categories: names of features that are categories though they are numbers; by name,
+            "one-hot" or "embedding". Text is a category by itself.
+        missing: what becomes of missing numbers, by column or of all: "mean", or "indicator", which
+            also tells the network. None: they are refused.
+        min_category_rows: a value in fewer rows counts as unknown; 2 if not given.
+        max_categories: the most frequent values that are told apart; 1000 if not given.
         skip: add a line beside the network.
         coverage: nominal, of the prediction interval.
         checkpoint: the folder for an unfinished training, which the next call goes on with.
@@ -98,16 +121,25 @@ def fit(
         InputError: the module, the table or a setting cannot be used.
         TrainingError: the loss left the finite numbers.
     """
+    named: dict[str, Any] = {"features": features, "targets": targets, "units": units}
+    parts = {
+        "weight": weight,
+        "time": time,
+        "group": group,
+        "transforms": transforms,
+        "categories": categories,
+        "missing": missing,
+        "min_category_rows": min_category_rows,
+        "max_categories": max_categories,
+    }
+    parts = {name: part for name, part in parts.items() if part is not None}
     if y is None and sources.is_table(table):
-        table = data.table(
-            table, features=features, targets=targets, units=units, task=_TASKS[labels]
-        )
+        table = data.table(table, task=_TASKS[labels], **named, **parts)
     elif not isinstance(table, Table):
-        table = arrays.table(
-            table, y, features=features, targets=targets, units=units, labels=labels
-        )
-    elif y is not None:
-        msg = "a Table has its targets in it; leave y out"
+        table = arrays.table(table, y, labels=labels, **named, **parts)
+    elif y is not None or parts:
+        given = ", ".join(parts) or "y"
+        msg = f"a Table has its targets, weights and categories in it; leave {given} out"
         raise ConfigError(msg)
     own = model if isinstance(model, nn.Module) else None
     layers = () if model is None or isinstance(model, nn.Module) else tuple(model)
@@ -122,7 +154,7 @@ def fit(
         }
     )
     weights = {"weights": _digest(own), "module": str(own)} if own is not None else {}
-    checkpoints = run.keep(config, run.recipe(table, config) | weights | {"data": table.sha256})
+    checkpoints = run.keep(config, recipe(table, config) | weights | {"data": table.sha256})
     modules = {"network": own} if own is not None else None
     fitted = estimator.fit(table, config, watch, modules=modules, checkpoints=checkpoints)
     if checkpoints:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from isotherm.trainer import frames, splits, transform, weights
+from isotherm.trainer.config import in_memory
 from isotherm.trainer.data import MIN_ROWS, Column, Floats, Table
 from isotherm.trainer.errors import DataError
-
-_DATATYPES: Final = {"b": "BOOL", "i": "INT", "u": "UINT", "f": "FP"}
+from isotherm.trainer.splits import RANDOM, Split
 
 
 def table(
@@ -23,64 +26,123 @@ def table(
     targets: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
     labels: bool | None = None,
+    weight: Any = None,
+    time: Any = None,
+    group: Any = None,
+    **settings: Any,
 ) -> Table:
     """Return a table of arrays, or of whatever numpy makes arrays of.
 
     Args:
-        x: shape (rows, features), or (rows,) for one feature.
+        x: shape (rows, features), or (rows,) for one feature; or columns by name.
         y: shape (rows, targets), or (rows,) for one target.
         features: their names; those of `x.columns` if it has any, else x0, x1 ...
         targets: likewise.
         units: by column name.
         labels: whether the target is a label. None: it is if it holds text or booleans.
+        weight: shape (rows,), what each row counts.
+        time: shape (rows,), when each row was: later rows are predicted from earlier ones.
+        group: shape (rows,): rows of one group are left out together.
+        **settings: more of `[data]`, such as `categories`, `missing` and `transforms`.
 
     Raises:
+        ConfigError: a setting cannot be used.
         DataError: the arrays are no table to train on.
     """
-    feature_names = _names(x, features, "x")
-    target_names = _names(y, targets, "y")
-    inputs, answers = numbers(x, "x"), np.asarray(y)
+    kept = {"weight": weight, "time": time, "group": group}
+    parts = {part: _name(value, part) for part, value in kept.items() if value is not None}
+    config, units = in_memory({**settings, **parts}), units or {}
+    target_names = frames.names(y, targets, "y")
+    inputs, described = frames.features(x, features, units, config)
+    answers = np.asarray(y)
     answers = answers[:, np.newaxis] if answers.ndim == 1 else answers
     if len(inputs) != len(answers):
         msg = f"x has {len(inputs)} rows and y has {len(answers)}; expected one y for each x"
         raise DataError(msg)
-    if len(inputs) < MIN_ROWS:
-        msg = f"x has {len(inputs)} rows; at least {MIN_ROWS} are needed"
-        raise DataError(msg)
+    counts, split = _counts(weight, len(inputs)), _split(time, group, len(inputs))
+    if counts is not None and not counts.all():
+        counting = counts > 0
+        inputs, answers, counts = inputs[counting], answers[counting], counts[counting]
+        split = split.take(counting)
     labels = answers.dtype.kind not in "iuf" if labels is None else labels
-    values, classes = _classes(answers) if labels else (numbers(answers, "y"), ())
-    _check_constant(inputs, feature_names)
-    if not labels:
-        _check_constant(values, target_names)
-    return Table(
-        features=_columns(feature_names, np.asarray(x).dtype, units or {}),
-        targets=_columns(target_names, answers.dtype, units or {}),
+    values, classes = _classes(answers) if labels else (frames.numbers(answers, "y"), ())
+    outputs = frames.described(target_names, answers.dtype, units)
+    words = "".join(value for column in described for value in column.categories)
+    content = inputs.tobytes() + values.tobytes() + words.encode()
+    content += split.keys.tobytes() + (b"" if counts is None else counts.tobytes())
+    table = Table(
+        features=described,
+        targets=_transformed(outputs, values, config.transforms, labels=labels),
         x=inputs,
         y=values,
-        sha256=hashlib.sha256(inputs.tobytes() + values.tobytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         classes=classes,
+        weights=counts,
+        weight_column=parts.get("weight", ""),
+        split=split,
     )
+    _check_rows(table)
+    return table
 
 
-def numbers(values: Any, name: str) -> Floats:
-    """Return finite numbers of shape (rows, columns), rounded to the float32 that is served."""
+def _check_rows(table: Table) -> None:
+    if table.rows < MIN_ROWS:
+        what = "rows" if table.weights is None else "rows that count"
+        msg = f"x has {table.rows} {what}; at least {MIN_ROWS} are needed"
+        raise DataError(msg)
+    for column, cells in zip(table.features, table.x.T, strict=True):
+        if column.missing in {"refuse", "mean"}:
+            _check_constant(cells[~np.isnan(cells)], column.name)
+    for column, values in zip(table.targets, table.y.T, strict=True):
+        if not any(table.classes):
+            _check_constant(values, column.name)
+
+
+def _counts(weight: Any, rows: int) -> Floats | None:
+    return None if weight is None else weights.read("weight", _cells(weight, "weight", rows))
+
+
+def _split(time: Any, group: Any, rows: int) -> Split:
+    if time is not None:
+        return splits.read("time", _cells(time, "time", rows), "time", _name(time, "time"))
+    if group is not None:
+        return splits.read("group", _cells(group, "group", rows), "group", _name(group, "group"))
+    return RANDOM
+
+
+def _cells(values: Any, name: str, rows: int) -> Any:
+    """Return one value a row as what a column of a table would hold."""
+    found = np.asarray(values)
+    if found.shape not in {(rows,), (rows, 1)}:
+        msg = f"{name} has shape {found.shape}, expected ({rows},): one for each row of x"
+        raise DataError(msg)
     try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(values).astype(np.float32).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        msg = f"{name} holds something else than numbers: {error}"
+        return pa.chunked_array([pa.array(found.reshape(-1))])
+    except pa.ArrowException as error:
+        msg = f"{name} holds values of more than one kind: {error}"
         raise DataError(msg) from error
-    array = array[:, np.newaxis] if array.ndim == 1 else array
-    if array.ndim != 2 or not array.shape[1]:  # noqa: PLR2004  rows and columns
-        msg = f"{name} has shape {np.shape(values)}, expected (rows, columns)"
-        raise DataError(msg)
-    finite = np.isfinite(array)
-    if not finite.all():
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
-        found = f"{name} has {array[row, column]} in row {row}, column {column}"
-        msg = f"{found}; expected finite 32-bit numbers"
-        raise DataError(msg)
-    return array
+
+
+def _name(values: Any, usual: str) -> str:
+    """Return the name that a column of a frame has, or the usual one."""
+    return str(getattr(values, "name", None) or usual)
+
+
+def _transformed(
+    targets: tuple[Column, ...], y: Floats, transforms: Mapping[str, str], *, labels: bool
+) -> tuple[Column, ...]:
+    names = [target.name for target in targets]
+    for name, scale in transforms.items():
+        if name not in names:
+            msg = (
+                f"transforms names '{name}', which is no target; the targets are {', '.join(names)}"
+            )
+            raise DataError(msg)
+        if labels:
+            msg = f"target '{name}' is a label, which is not learned as {scale}"
+            raise DataError(msg)
+        transform.check(f"target '{name}'", y[:, names.index(name)], scale)
+    return tuple(replace(one, transform=transforms.get(one.name, "")) for one in targets)
 
 
 def _classes(answers: NDArray[Any]) -> tuple[Floats, tuple[tuple[str, ...], ...]]:
@@ -93,29 +155,7 @@ def _classes(answers: NDArray[Any]) -> tuple[Floats, tuple[tuple[str, ...], ...]
     return index.astype(np.float64)[:, np.newaxis], (names,)
 
 
-def _names(values: Any, given: Sequence[str], prefix: str) -> tuple[str, ...]:
-    shape = np.shape(values)
-    width = shape[1] if len(shape) > 1 else 1
-    found = given or getattr(values, "columns", None)
-    names = tuple(str(name) for name in found) if found is not None and len(found) else ()
-    if given and len(names) != width:
-        msg = f"{len(names)} names are given for the {width} columns of {prefix}"
+def _check_constant(values: Floats, name: str) -> None:
+    if (values == values[0]).all():
+        msg = f"column '{name}' is constant ({values[0]:g} in every row); it teaches nothing"
         raise DataError(msg)
-    if len(names) == width:
-        return names
-    return (prefix,) if width == 1 else tuple(f"{prefix}{i}" for i in range(width))
-
-
-def _columns(
-    names: tuple[str, ...], dtype: np.dtype[Any], units: Mapping[str, str]
-) -> tuple[Column, ...]:
-    bits = "" if dtype.kind == "b" else str(8 * dtype.itemsize)
-    datatype = f"{_DATATYPES[dtype.kind]}{bits}" if dtype.kind in _DATATYPES else "BYTES"
-    return tuple(Column(name=name, unit=units.get(name, ""), datatype=datatype) for name in names)
-
-
-def _check_constant(values: Floats, names: tuple[str, ...]) -> None:
-    for name, column in zip(names, values.T, strict=True):
-        if (column == column[0]).all():
-            msg = f"column '{name}' is constant ({column[0]:g} in every row); it teaches nothing"
-            raise DataError(msg)

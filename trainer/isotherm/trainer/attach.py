@@ -29,6 +29,7 @@ def of_file(path: Path, table: Table, request: Request) -> Foreign:
         ExportError: it is no valid graph from [batch, features] to [batch, columns].
         LayerError: it does not fit the table.
     """
+    foreign.check_sample(table)
     objective.of(table)
     model, notes = _read(path)
     source, prediction = _tensors(model, request.output)

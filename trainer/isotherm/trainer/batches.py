@@ -32,6 +32,7 @@ class Rows:
         training: shape (C, R); what a row counts in the copy's loss, 1 in sum.
         held_out: shape (C, R); the same for the rows that a fold leaves out.
         validation: shape (C, R); the same for the rows that decide when to stop, if any do.
+        worth: shape (C,); how many rows each copy learns from, for its penalty; None: R of them.
     """
 
     x: Tensor
@@ -39,6 +40,7 @@ class Rows:
     training: Tensor
     held_out: Tensor
     validation: Tensor | None = None
+    worth: Tensor | None = None
 
     def to(self, device: torch.device) -> Rows:
         """Return the rows on a device."""
@@ -48,6 +50,7 @@ class Rows:
             training=self.training.to(device),
             held_out=self.held_out.to(device),
             validation=None if self.validation is None else self.validation.to(device),
+            worth=None if self.worth is None else self.worth.to(device),
         )
 
     def folds(self, copies: int | None = None) -> int:

@@ -58,7 +58,7 @@ def leaderboard(axes: Axes, fitted: Fitted) -> None:
 
 def predicted(axes: Axes, fitted: Fitted, target: int = 0) -> None:
     """Draw predictions of rows left out against the truth, and the line where they agree."""
-    truth = fitted.table.y[:, target]
+    truth = fitted.tested.y[:, target]
     given = outcomes.left_out(fitted, fitted.leaderboard.chosen)[:, target]
     shown = _some(len(truth))
     name = with_unit(fitted.table.targets[target])
@@ -79,7 +79,16 @@ def residuals(axes: Axes, fitted: Fitted, target: int = 0) -> None:
     name, width = with_unit(fitted.table.targets[target]), float(fitted.half_width[target])
     axes.plot(given[shown], missed, "o", color=BLUE, alpha=0.6, markersize=4)
     axes.axhline(0, color=ORANGE)
-    axes.axhspan(-width, width, color=GREEN, alpha=0.12, label=f"interval, {fitted.coverage:.0%}")
+    label = f"interval, {fitted.coverage:.0%}"
+    if fitted.table.targets[target].transform:
+        # Of one width on the scale that was learned, so of another at each answer.
+        answers = np.sort(given)
+        lower, upper = outcomes.bounds(fitted, target, answers)
+        axes.fill_between(
+            answers, answers - upper, answers - lower, color=GREEN, alpha=0.12, label=label
+        )
+    else:
+        axes.axhspan(-width, width, color=GREEN, alpha=0.12, label=label)
     axes.set_xlabel(f"Predicted {name}")
     axes.set_ylabel(f"Predicted - actual {name}")
     axes.legend()

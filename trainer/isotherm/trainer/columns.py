@@ -1,9 +1,10 @@
-"""Columns: the cells of one column as checked numbers, or as the classes of a label."""
+"""Columns: what a column is, and its cells as checked numbers or as the classes of a label."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from isotherm.trainer.errors import DataError
 
 Floats = NDArray[np.float64]
+
+# `refuse`, `mean` and `indicator` are for numbers, `unknown` for every category.
+Missing = Literal["refuse", "mean", "indicator", "unknown"]
 
 _DATATYPES: Final = MappingProxyType(
     {
@@ -31,10 +35,41 @@ _DATATYPES: Final = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One column of the table: its name, its unit ("" when unknown) and its type there.
+
+    Attributes:
+        categories: the values of a category, the most frequent first; empty for a number.
+        missing: what the graph does with a missing cell.
+        embedding: the width of the vector that a network learns for each category; 0: one-hot.
+        transform: of a target, the scale that it is learned on: log, log1p, sqrt, or its own ("").
+        unknown: whether training rows have cells that are none of `categories`, missing ones
+            included: the unknown value is then learned like the others.
+    """
+
+    name: str
+    unit: str
+    datatype: str
+    categories: tuple[str, ...] = ()
+    missing: Missing = "refuse"
+    embedding: int = 0
+    unknown: bool = False
+    transform: str = ""
+
+
 def datatype(kind: Any) -> str:
-    """Return the contract's name for an Arrow type: FP64, INT64, BYTES for text; else empty."""
+    """Return the contract's name for an Arrow type: FP64, BYTES for text, DATE; or nothing."""
     if is_text(kind):
         return "BYTES"
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_date(kind):
+        return "DATE"
+    if pa.types.is_time(kind):
+        return "TIME"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMP"
     return _DATATYPES.get(str(kind), "")
 
 
@@ -51,7 +86,7 @@ def is_text(kind: Any) -> bool:
 
 
 def number(where: str, cells: Any) -> Floats:
-    """Return the cells as finite numbers of shape (rows,), rounded to float32.
+    """Return the cells as finite numbers of shape (rows,), rounded to float32, not all the same.
 
     Args:
         where: the column, as an error begins.
@@ -60,19 +95,29 @@ def number(where: str, cells: Any) -> Floats:
     Raises:
         DataError: a cell is missing, infinite or no number, or all are the same.
     """
-    if not (is_number(cells.type) or pa.types.is_null(cells.type)):
-        raise DataError(_no_number(where, cells))
+    _check_kind(where, cells)
     _check_missing(where, missing(cells))
+    values = numbers(where, cells)
+    if (values == values[0]).all():
+        msg = f"{where} is constant ({values[0]:g} in every row); remove it: it teaches nothing"
+        raise DataError(msg)
+    return values
+
+
+def numbers(where: str, cells: Any) -> Floats:
+    """Return the cells of numbers, shape (rows,), rounded to float32, NaN where they are missing.
+
+    Raises:
+        DataError: a cell is no number, infinite, or too large.
+    """
+    _check_kind(where, cells)
     # Values beyond float32 become infinite here, and are refused with the rest.
     with np.errstate(over="ignore"):
         values = cells.cast(pa.float64(), safe=False).to_numpy().astype(np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = int(np.argmax(infinite))
         msg = f"{where} has {cells[row].as_py()} in row {row + 1}; expected finite 32-bit numbers"
-        raise DataError(msg)
-    if (values == values[0]).all():
-        msg = f"{where} is constant ({values[0]:g} in every row); remove it: it teaches nothing"
         raise DataError(msg)
     return np.asarray(values, dtype=np.float64)
 
@@ -110,6 +155,11 @@ def missing(cells: Any) -> NDArray[np.bool_]:
         blank = [value is not None and not value.strip() for value in cells.to_pylist()]
         return absent | np.array(blank, dtype=np.bool_)
     return absent
+
+
+def _check_kind(where: str, cells: Any) -> None:
+    if not (is_number(cells.type) or pa.types.is_null(cells.type)):
+        raise DataError(_no_number(where, cells))
 
 
 def _check_missing(where: str, absent: NDArray[np.bool_]) -> None:

@@ -5,22 +5,49 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from isotherm.trainer.errors import ConfigError
+from isotherm.trainer.tabular import (
+    IN_MEMORY,
+    ColumnsConfig,
+    DataConfig,
+    RowsConfig,
+    Section,
+    SplitKind,
+    Task,
+)
+from isotherm.trainer.tracking.config import TrackingConfig
+from isotherm.trainer.tune.config import TuneConfig
+
+__all__ = [
+    "IN_MEMORY",
+    "CheckpointConfig",
+    "ColumnsConfig",
+    "DataConfig",
+    "FitConfig",
+    "Loss",
+    "ModelChoice",
+    "NetworkConfig",
+    "RowsConfig",
+    "SplitKind",
+    "Task",
+    "TrainConfig",
+    "in_memory",
+    "load",
+    "validated",
+]
 
 ModelChoice = str
 Loss = Literal["mse", "l1", "huber", "cross_entropy"]
 Optimizer = Literal["adam", "adamw", "sgd", "lbfgs"]
 Schedule = Literal["constant", "cosine", "one-cycle", "step"]
 Device = Literal["auto", "cpu", "cuda"]
-Task = Literal["auto", "regression", "binary", "multiclass"]
-
-# Stands for the dataset where the caller brings the table.
-IN_MEMORY: Final = "in memory"
+Precision = Literal["float32", "bf16", "auto"]
 
 # What the leaderboard calls its models; the second pair is for labels.
 _CHOICES: Final = ("auto", "mean", "line", "network", "prior", "logistic")
@@ -32,38 +59,11 @@ _FACTORY: Final = re.compile(r"[\w.]+:\w+")
 _Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataConfig(_Section):
-    """Where the table comes from: a built-in dataset, or columns of a file."""
-
-    dataset: str | None = None
-    file: Path | None = None
-    features: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    # Column name -> unit, such as {"t_u": "degF"}.
-    units: dict[str, str] = Field(default_factory=dict)
-    # Whether the targets are numbers or labels. auto: text, booleans, and whole numbers of exactly
-    # two values are labels.
-    task: Task = "auto"
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataConfig:
-        if (self.dataset is None) == (self.file is None):
-            msg = "give either a built-in dataset (such as `thermometer`) or a file (`--data`)"
-            raise ValueError(msg)
-        if self.dataset is not None and (self.features or self.targets):
-            msg = f"dataset '{self.dataset}' has its own columns; features and targets need a file"
-            raise ValueError(msg)
-        return self
-
-
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """One network to compare: its layers in torch's notation, or the function that makes it."""
 
-    # `Linear(1, 13)`, `Tanh()` ... Empty: one hidden layer of 13 tanh units.
+    # `Linear(1, 13)`, `Tanh()` ... `inputs` stands for as many numbers as the features make,
+    # `outputs` for as many as the targets want. Empty: one hidden layer of 13 tanh units.
     layers: tuple[str, ...] = ()
     # `package.module:function`, which returns an `nn.Sequential`.
     factory: str = ""
@@ -81,7 +81,7 @@ class NetworkConfig(_Section):
         return self
 
 
-class FitConfig(_Section):
+class FitConfig(Section):
     """How a network is fitted."""
 
     epochs: int = Field(default=1000, ge=1)
@@ -105,6 +105,9 @@ class FitConfig(_Section):
     patience: int = Field(default=0, ge=0)
     # auto: CUDA where there is one and the table is large enough to gain from it.
     device: Device = "auto"
+    # Of the layers while they learn. auto: bf16 where the device has it and the network is large
+    # enough to gain from it.
+    precision: Precision = "float32"
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("weight_decay", mode="before")
@@ -114,20 +117,25 @@ class FitConfig(_Section):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> FitConfig:
+        if self.optimizer == "lbfgs" and self.precision != "float32":
+            msg = "lbfgs compares losses finely; leave precision at float32"
+            raise ValueError(msg)
         if self.optimizer == "lbfgs" and (self.batch_size or self.clip_norm):
             msg = "lbfgs takes all rows at once and finds its own steps; leave batch_size and "
             raise ValueError(msg + "clip_norm out")
         return self
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section):
     """Where an unfinished training is kept, and how often it is saved."""
 
     folder: Path | None = None
     every: int = Field(default=100, ge=1)
+    # Of a stream, whose epochs are long: steps between two.
+    steps: int = Field(default=1000, ge=1)
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """One training run, from the table to the published version."""
 
     name: str
@@ -146,6 +154,9 @@ class TrainConfig(_Section):
     networks: dict[str, NetworkConfig] = Field(default_factory=dict)
     fit: FitConfig = FitConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    # Of `isotherm tune` alone.
+    tune: TuneConfig = TuneConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @property
     def candidates(self) -> dict[str, NetworkConfig]:
@@ -207,10 +218,22 @@ def load(path: Path | None, flags: Mapping[str, object]) -> TrainConfig:
 
 def validated(values: Mapping[str, object], where: str = "") -> TrainConfig:
     """Return the configuration of these values; raise ConfigError with all that is wrong."""
-    try:
+    with _sentence(where):
         return TrainConfig.model_validate(values)
+
+
+def in_memory(values: Mapping[str, object]) -> DataConfig:
+    """Return the settings of `[data]` for a table that the caller brings; or raise ConfigError."""
+    with _sentence(section="data"):
+        return DataConfig.model_validate({"dataset": IN_MEMORY, **values})
+
+
+@contextmanager
+def _sentence(where: str = "", section: str = "") -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
-        raise ConfigError(where + "; ".join(_sentences(error))) from error
+        raise ConfigError(where + "; ".join(_sentences(error, section))) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -238,8 +261,8 @@ def _default_name(values: dict[str, Any]) -> None:
         values["name"] = str(source or "model")
 
 
-def _sentences(error: ValidationError) -> Iterator[str]:
+def _sentences(error: ValidationError, section: str) -> Iterator[str]:
     for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"])
+        field = ".".join([section, *map(str, problem["loc"])]).removeprefix(".")
         text = problem["msg"].removeprefix("Value error, ")
         yield f"{field}: {text}" if field else text

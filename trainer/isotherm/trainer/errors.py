@@ -6,8 +6,12 @@ TrainerError
 │   ├── DataError           the table
 │   ├── LayerError          the network: its layers, or what a factory gave
 │   ├── CheckpointError     a checkpoint to continue from, or the folder for it
+│   ├── StudyError          a search to continue, or the file for it
 │   └── RepositoryError     the folder to publish to, or the folder for pictures
 ├── TrainingError           the loss left the finite numbers
+├── TuneError               a search found no model, or a trial broke down
+├── WorldError              another process of the same training is gone, or does otherwise
+├── TrackingError           the model is published, and a store was not told of it
 ├── ExportError             the graph is not what the server needs
 ├── ParityError             ONNX Runtime and torch disagree
 └── RuntimeMissingError     ONNX Runtime is not installed
@@ -40,12 +44,28 @@ class CheckpointError(InputError):
     """A checkpoint cannot be written, read, or continued with these settings."""
 
 
+class StudyError(InputError):
+    """A search cannot be kept where it was asked for, or cannot be continued."""
+
+
 class RepositoryError(InputError):
     """A version cannot be written where it was asked for."""
 
 
 class TrainingError(TrainerError):
     """The loss left the finite numbers."""
+
+
+class TuneError(TrainerError):
+    """A search found no model that could be trained."""
+
+
+class WorldError(TrainerError):
+    """Another process of the same training is gone, late, or does something else."""
+
+
+class TrackingError(TrainerError):
+    """A store was not told of a training, or not all; the model is published all the same."""
 
 
 class ExportError(TrainerError):

@@ -9,11 +9,14 @@ from torch import nn
 
 from isotherm.trainer import coverage as coverages
 from isotherm.trainer import interval, select
+from isotherm.trainer import objective as objectives
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Floats, Table
-from isotherm.trainer.features import Classifier, Scaling, Served, ServedModel
+from isotherm.trainer.encoding import Encoding
+from isotherm.trainer.features import Classifier, Served, ServedModel
 from isotherm.trainer.progress import Watch
+from isotherm.trainer.transform import Outputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -22,7 +25,8 @@ class Fitted:
 
     Attributes:
         served: the chosen candidate in raw units, with its interval, or with probabilities.
-        half_width: shape (targets,), in the targets' units; empty for a label.
+        half_width: shape (targets,), in the targets' units, or on the scales that they are learned
+            on; empty for a label.
         coverage: that the interval stands for, 0..1.
         measured_coverage: of rows left out of model and width alike; None where not measured.
     """
@@ -33,6 +37,11 @@ class Fitted:
     half_width: Floats
     coverage: float
     measured_coverage: float | None = None
+
+    @property
+    def tested(self) -> Table:
+        """The rows that were left out, in which every candidate is measured."""
+        return _tested(self.table, self.leaderboard)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -54,13 +63,13 @@ def fit(
 ) -> Fitted:
     """Compare the candidates and build the served module of the chosen one."""
     leaderboard = select.compare(table, config, watch, modules=modules, checkpoints=checkpoints)
-    residuals = leaderboard.chosen.held_out_residuals
+    residuals = leaderboard.chosen.interval_residuals
     if any(table.classes):
         half_width, coverage, measured = residuals[:0, 0], 0.0, None
     else:
-        half_width, coverage = interval.half_width(residuals, config.coverage)
-        refit, seed = leaderboard.chosen.refit, config.fit.seed
-        measured = coverages.measure(refit, table.y, coverage, seed) if refit else None
+        weights = _tested(table, leaderboard).weights
+        half_width, coverage = interval.half_width(residuals, config.coverage, weights)
+        measured = _measured(table, leaderboard, coverage, config)
     return Fitted(
         table=table,
         leaderboard=leaderboard,
@@ -71,6 +80,31 @@ def fit(
     )
 
 
+def _tested(table: Table, board: select.Leaderboard) -> Table:
+    return table.take(board.parts.tested) if board.parts else table
+
+
+def _measured(
+    table: Table, board: select.Leaderboard, coverage: float, config: TrainConfig
+) -> float | None:
+    """Measure the coverage on rows that had no part in model and width."""
+    chosen, split = board.chosen, table.split
+    if split.kind == "time" and board.parts:
+        weights = _tested(table, board).weights
+        return coverages.forward(chosen.interval_residuals, board.parts.blocks, coverage, weights)
+    if chosen.refit is None:
+        return None
+    return coverages.measure(
+        chosen.refit,
+        table.y,
+        coverage,
+        config.fit.seed,
+        learned=objectives.of(table, config.fit.loss).learned,
+        weights=table.weights,
+        keys=split.together,
+    )
+
+
 def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> ServedModel:
     """Wrap a candidate's core so that it takes and gives the table's units."""
     return wrap(table, candidate.core, half_width)
@@ -78,12 +112,19 @@ def serve(table: Table, candidate: select.Candidate, half_width: Floats) -> Serv
 
 def wrap(table: Table, core: nn.Sequential, half_width: Floats) -> ServedModel:
     """Return the module from raw features to raw numbers, or to the probabilities of a label."""
-    inputs = Scaling.of(table.x)
+    inputs = Encoding.of(table.x, table.features, table.weights)
     served: ServedModel
     if any(table.classes):
         served = Classifier(core, inputs=inputs)
     else:
-        outputs = Scaling.of(table.y)
-        served = Served(core, inputs=inputs, outputs=outputs, half_width=half_width)
+        names = objectives.of(table).transforms
+        outputs = Outputs.of(table.y, names, table.weights)
+        served = Served(
+            core,
+            inputs=inputs,
+            outputs=outputs.scaling,
+            half_width=half_width,
+            transforms=outputs.transforms,
+        )
     served.eval()
     return served

@@ -75,7 +75,8 @@ def _publish(
     config = load(None, settings)
     parity.runtime()
     publish.check_repository(config.repository)
-    table = data.read(config.data)
+    # Gaps pass here: what is said of them there is for a training.
+    table = data.read(config.data.model_copy(update={"missing": "mean"}))
     request = foreign.Request(
         name=config.name,
         created_at=now(),

@@ -30,6 +30,99 @@ Task = Annotated[
         rich_help_panel=_TABLE,
     ),
 ]
+Stream = Annotated[
+    bool | None,
+    typer.Option(
+        "--stream/--no-stream",
+        help="Leave the rows in their Parquet files, and read them again in every epoch; --data "
+        "may then name a folder or a pattern.",
+        show_default="where the table would not fit into memory",
+        rich_help_panel=_TABLE,
+    ),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        help="MiB that a stream may keep of the table at a time.",
+        show_default="256",
+        rich_help_panel=_TABLE,
+    ),
+]
+Categories = Annotated[
+    str | None,
+    typer.Option(
+        help="Features that are categories though they are numbers, as a,b=embedding,c=one-hot. "
+        "Text is a category by itself.",
+        show_default="text, one-hot up to 32 values and embedded beyond",
+        rich_help_panel=_TABLE,
+    ),
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        help="What becomes of missing numbers: mean, or indicator (the mean, and the network is "
+        "told); by column as a=mean,b=indicator.",
+        show_default="refuse",
+        rich_help_panel=_TABLE,
+    ),
+]
+MinCategoryRows = Annotated[
+    int | None,
+    typer.Option(
+        help="A category's value in fewer rows counts as unknown.",
+        show_default="2",
+        rich_help_panel=_TABLE,
+    ),
+]
+MaxCategories = Annotated[
+    int | None,
+    typer.Option(
+        help="So many values of a category are told apart, the most frequent ones.",
+        show_default="1000",
+        rich_help_panel=_TABLE,
+    ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of weights: a row of weight 2 counts twice, one of 0 is left out.",
+        show_default=False,
+        rich_help_panel=_TABLE,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Which rows are left out together: random, time or group.",
+        show_default="by --time or --group, else random",
+        rich_help_panel=_TABLE,
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of when each row was: later rows are predicted from earlier ones.",
+        show_default=False,
+        rich_help_panel=_TABLE,
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of groups that are left out as a whole.",
+        show_default=False,
+        rich_help_panel=_TABLE,
+    ),
+]
+Transforms = Annotated[
+    str | None,
+    typer.Option(
+        help="The scale on which a target is learned, as price=log,count=log1p; or sqrt.",
+        show_default=False,
+        rich_help_panel=_TABLE,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="A TOML file with the same settings; flags win.", rich_help_panel=_TABLE),
@@ -105,6 +198,14 @@ Device = Annotated[
     str | None,
     typer.Option(help="auto, cpu or cuda.", show_default="auto", rich_help_panel=_TRAINING),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the layers while they learn: float32, bf16, or auto.",
+        show_default="float32",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -116,6 +217,12 @@ Checkpoint = Annotated[
 CheckpointEvery = Annotated[
     int | None,
     typer.Option(help="Epochs between two.", show_default="100", rich_help_panel=_TRAINING),
+]
+CheckpointSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps between two, of a stream.", show_default="1000", rich_help_panel=_TRAINING
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(show_default="0", rich_help_panel=_MODEL)]
 Repository = Annotated[

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from isotherm.trainer import contract, export, layers, objective, parity, probes
 from isotherm.trainer.columns import Floats
 from isotherm.trainer.data import Table
-from isotherm.trainer.errors import ExportError, LayerError
+from isotherm.trainer.errors import DataError, ExportError, LayerError
 from isotherm.trainer.features import ServedModel
 from isotherm.v1 import contract_pb2 as v1
 from isotherm.v1.contract import METADATA_KEY, SCHEMA_VERSION, ContractError, dumps
@@ -94,6 +94,7 @@ def of_module(module: nn.Module, table: Table, request: Request) -> Foreign:
         ExportError: it cannot be exported, or not be served in batches.
         ParityError: ONNX Runtime answers otherwise than torch, or float32 than float64.
     """
+    check_sample(table)
     single = deepcopy(module).cpu().float().eval()
     outputs = _tried(single, table)
     served, note = _with_head(single, outputs, table, request.head)
@@ -126,6 +127,27 @@ def of_module(module: nn.Module, table: Table, request: Request) -> Foreign:
         notes=(*notes, *export.notes(export.parse(content))),
         parity=difference,
     )
+
+
+def check_sample(table: Table) -> None:
+    """Raise DataError unless the sample is numbers, none of them missing.
+
+    How a model of somebody else's takes text or an empty cell is not to be guessed.
+    """
+    for column, cells in zip(table.features, table.x.T, strict=True):
+        if column.categories:
+            named = ", ".join(column.categories[:3])
+            what = f"holds categories ({named} ...)"
+        elif np.isnan(cells).any():
+            what = f"has {int(np.isnan(cells).sum())} empty cells"
+        else:
+            continue
+        msg = (
+            f"column '{column.name}' of the sample {what}, and a model that was trained elsewhere "
+            "is served the numbers that it takes: give the sample with its columns encoded and its "
+            "gaps filled, as that training saw them"
+        )
+        raise DataError(msg)
 
 
 def describe(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from isotherm.trainer import optimizers
+from isotherm.trainer import optimizers, precision
 from isotherm.trainer.batches import Batches, Rows
 from isotherm.trainer.checkpoint import Checkpoint
 from isotherm.trainer.config import FitConfig
@@ -55,11 +55,16 @@ def fit(
     batches = Batches(rows, config)
     optimizer = optimizers.build(copies, config)
     schedule = optimizers.schedule(optimizer, config, config.epochs * len(batches))
-    penalty = optimizers.Penalty(copies, optimizer, config, rows=rows.x.shape[1], decay=decay)
+    worth = rows.x.shape[1] if rows.worth is None else rows.worth
+    penalty = optimizers.Penalty(copies, optimizer, config, rows=worth, decay=decay)
     session = Session(copies, rows, optimizer, schedule, batches, config.patience, told)
-    step: Any = partial(_gradients, copies, objective, optimizer, penalty, config.clip_norm)
+    forward = precision.forward(copies, config)
+    step: Any = partial(
+        _gradients, copies, forward, objective, optimizer, penalty, config.clip_norm
+    )
     # Where the training pass answers every row as it will be served, no second pass is needed.
-    one_pass = batches.whole and not (copies.stochastic or session.best)
+    as_served = forward is copies and not copies.stochastic
+    one_pass = batches.whole and as_served and not session.best
     tested = rows.tested and not one_pass
     with seeded(config.seed), threads(rows):
         session.resume(checkpoint)
@@ -88,6 +93,7 @@ def fit(
 
 def _gradients(
     copies: Copies,
+    forward: precision.Forward,
     objective: Objective,
     optimizer: Optimizer,
     penalty: optimizers.Penalty,
@@ -98,7 +104,7 @@ def _gradients(
     weights: Tensor,
 ) -> Tensor:
     optimizer.zero_grad()
-    each = objective.losses(copies(x), y)
+    each = objective.losses(forward(x), y)
     losses = (each * weights).sum(dim=-1)
     looks.append((each.detach(), losses.detach()))
     # Summed, not averaged: no copy's gradient depends on how many others there are.

@@ -81,7 +81,12 @@ def with_skip(model: nn.Sequential, features: int, outputs: int) -> nn.Sequentia
 
 
 def own(
-    model: nn.Module, *, features: int, widths: Sequence[int], noun: str = "target"
+    model: nn.Module,
+    *,
+    features: int,
+    widths: Sequence[int],
+    noun: str = "target",
+    seen: str = "",
 ) -> nn.Sequential:
     """Return a copy of a user's module in float32, checked; the user's own is left alone.
 
@@ -90,16 +95,19 @@ def own(
         features: the width of the table.
         widths: that its output may have; the first is the usual one.
         noun: what the table has of the output's columns.
+        seen: what rows are made of; empty: of the table's features.
     """
     copy = notation.sequential(deepcopy(model)).float().cpu()
-    check_widths(copy, features=features, targets=_last_width(copy, widths), noun=noun)
+    targets = _last_width(copy, widths)
+    check_widths(copy, features=features, targets=targets, noun=noun, seen=seen)
     copy.eval()
     try:
         with torch.inference_mode():
             answer = copy(torch.zeros(2, features))
     # The module is the user's, and so is what it raises.
     except Exception as error:
-        msg = f"the model cannot take rows of {_plural(features, 'number')}: {error}"
+        what = f"; {seen}" if seen else ""
+        msg = f"the model cannot take rows of {_plural(features, 'number')}: {error}{what}"
         raise LayerError(msg) from error
     found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
     if found not in {(2, width) for width in widths}:
@@ -173,12 +181,12 @@ def named_layers(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, 
 
 
 def check_widths(
-    model: nn.Sequential, *, features: int, targets: int, noun: str = "target"
+    model: nn.Sequential, *, features: int, targets: int, noun: str = "target", seen: str = ""
 ) -> None:
     """Raise LayerError unless each layer takes what the one before it gives."""
     # None: after a module of the user's own, which may give any width.
     width: int | None = features
-    giver = f"the table has {_plural(features, 'feature')}"
+    giver = seen or f"the table has {_plural(features, 'feature')}"
     for name, layer in named_layers(model):
         takes = _takes(layer)
         text = f"layer {name}, {_short(layer)},"

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isotherm.trainer import transform
+from isotherm.trainer import weights as averages
 from isotherm.trainer.config import Loss
 from isotherm.trainer.data import Floats, Table
 from isotherm.trainer.errors import ConfigError, DataError
@@ -29,6 +31,8 @@ class Objective:
     loss: Loss = "mse"
     # Empty for numbers.
     classes: tuple[str, ...] = ()
+    # Of each target, the scale that it is learned on; empty where all are learned as they are.
+    transforms: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -76,11 +80,22 @@ class Objective:
         given = np.take_along_axis(predictions, index, axis=-1)[..., 0]
         return np.asarray(-np.log(np.maximum(given, _SMALLEST)))
 
-    def score(self, predictions: Floats, y: Floats) -> float:
+    def score(self, predictions: Floats, y: Floats, weights: Floats | None = None) -> float:
         """Return the error by the metric, over all rows of `predictions` (..., rows, columns)."""
         if self.classes:
-            return float(self.errors(predictions, y, np.ones(1)).mean())
-        return float(np.sqrt(np.square(predictions[..., 0] - y[:, 0]).mean()))
+            errors = self.errors(predictions, y, np.ones(1))
+        else:
+            errors = np.square(predictions[..., 0] - y[:, 0])
+        # All at once without weights: a mean of means differs in its last digit.
+        mean = float(errors.mean() if weights is None else averages.mean(errors, weights).mean())
+        return mean if self.classes else float(np.sqrt(mean))
+
+    def learned(self, values: Floats) -> Floats:
+        """Map targets or predictions, (..., columns), to the scale that the targets are learned on.
+
+        On that scale an interval has one width.
+        """
+        return transform.learn(values, self.transforms)
 
     def truth(self, y: Floats) -> Floats:
         """Return what a perfect model would predict: the numbers, or 1 for the class."""
@@ -99,7 +114,8 @@ def of(table: Table, loss: Loss | None = None) -> Objective:
         if loss == "cross_entropy":
             msg = "fit.loss is 'cross_entropy', which needs labels; the targets are numbers"
             raise ConfigError(msg)
-        return Objective(loss=loss or "mse")
+        transforms = tuple(column.transform for column in table.targets)
+        return Objective(loss=loss or "mse", transforms=transforms if any(transforms) else ())
     if loss not in {None, "cross_entropy"}:
         msg = f"fit.loss is '{loss}', which needs numbers; the target is a label (cross_entropy)"
         raise ConfigError(msg)
@@ -107,7 +123,9 @@ def of(table: Table, loss: Loss | None = None) -> Objective:
     if others:
         msg = "a label must be the only target; train one model for each"
         raise DataError(msg)
-    _check_classes(target.name, classes, table.y[:, 0])
+    if table.total is None:
+        # A sample of a larger table need not have a row of every class.
+        _check_classes(target.name, classes, table.y[:, 0])
     return Objective(loss="cross_entropy", classes=classes)
 
 

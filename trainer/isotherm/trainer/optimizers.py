@@ -66,15 +66,20 @@ class Penalty:
         optimizer: optim.Optimizer,
         config: FitConfig,
         *,
-        rows: int,
+        rows: int | Tensor,
         decay: Sequence[float] = (),
     ) -> None:
-        """Take the `decay` of each copy as the configuration has it: the strength times `rows`."""
+        """Take the `decay` of each copy as the configuration has it: the strength times `rows`.
+
+        `rows` may be a tensor (copies,): those that each copy learns from.
+        """
         self._optimizer = optimizer
         self._decoupled = config.optimizer == "adamw"
         self._in_loss = isinstance(optimizer, optim.LBFGS)
         values = torch.tensor(decay or [config.weight_decay[0]] * copies.size)
-        strength = values if self._decoupled else values / rows
+        strength = (
+            values if self._decoupled else values / (rows if isinstance(rows, int) else rows.cpu())
+        )
         self._weights = []
         for name in copies.penalised if any(values) else ():
             weight = copies.parameters[name]

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from isotherm.trainer import objective
+from isotherm.trainer import objective, transform
+from isotherm.trainer import weights as averages
 from isotherm.trainer.candidates import Candidate
 from isotherm.trainer.columns import Floats
 from isotherm.trainer.data import Column
@@ -18,8 +19,8 @@ _BINS: Final = 10
 
 
 def truth(fitted: Fitted) -> Floats:
-    """Return what a perfect model would answer, shape (rows, columns): numbers, or 0 and 1."""
-    return objective.of(fitted.table).truth(fitted.table.y)
+    """Return what a perfect model would answer to the rows left out: numbers, or 0 and 1."""
+    return objective.of(fitted.table).truth(fitted.tested.y)
 
 
 def left_out(fitted: Fitted, candidate: Candidate) -> Floats:
@@ -29,23 +30,55 @@ def left_out(fitted: Fitted, candidate: Candidate) -> Floats:
 
 def covered(fitted: Fitted) -> NDArray[np.int64]:
     """Count the rows whose true value lies in the interval around the answer, for each target."""
-    residuals = np.abs(fitted.leaderboard.chosen.held_out_residuals)
-    return np.asarray((residuals <= fitted.half_width).sum(axis=0), dtype=np.int64)
+    return np.asarray(_inside(fitted).sum(axis=0), dtype=np.int64)
+
+
+def covered_share(fitted: Fitted) -> Floats:
+    """Return their share, by what the rows count, for each target."""
+    return averages.mean(_inside(fitted).T.astype(np.float64), fitted.tested.weights)
+
+
+def _inside(fitted: Fitted) -> NDArray[np.bool_]:
+    residuals = np.abs(fitted.leaderboard.chosen.interval_residuals)
+    return np.asarray(residuals <= fitted.half_width)
+
+
+def bounds(fitted: Fitted, target: int, given: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of the intervals around answers of one target, in its unit, any shape."""
+    width = float(fitted.half_width[target])
+    name = fitted.table.targets[target].transform
+    if not name:
+        return given - width, given + width
+    learned = transform.learn(fitted.table.y[:, target : target + 1], [name])
+    way = transform.bounded(name, float(learned.min()), float(learned.max()))
+    # An answer that was put together from truth and residual may have lost its last digits.
+    given = np.maximum(given, way.restore(np.array(-np.inf)))
+    middle = transform.learn(given[..., np.newaxis], [name])[..., 0]
+    return way.restore(middle - width), way.restore(middle + width)
 
 
 def confusion(fitted: Fitted) -> NDArray[np.int64]:
     """Count rows by their class and by the class that was predicted, shape (classes, classes)."""
     size = len(fitted.classes)
-    actual = fitted.table.y[:, 0].astype(np.int64)
+    actual = fitted.tested.y[:, 0].astype(np.int64)
     predicted = left_out(fitted, fitted.leaderboard.chosen).argmax(axis=1)
     counts = np.bincount(actual * size + predicted, minlength=size * size)
     return np.asarray(counts.reshape(size, size), dtype=np.int64)
 
 
 def accuracy(fitted: Fitted) -> tuple[float, float]:
-    """Return the share of rows whose class is predicted, and that of the most frequent class."""
-    counts = confusion(fitted)
-    return float(np.trace(counts) / counts.sum()), float(counts.sum(axis=1).max() / counts.sum())
+    """Return the share of rows whose class is predicted, and that of the most frequent class.
+
+    By what the rows count, where they do not count alike.
+    """
+    counts, weights = confusion(fitted), fitted.tested.weights
+    if weights is None:
+        total = counts.sum()
+        return float(np.trace(counts) / total), float(counts.sum(axis=1).max() / total)
+    actual = fitted.tested.y[:, 0].astype(np.int64)
+    hits = left_out(fitted, fitted.leaderboard.chosen).argmax(axis=1) == actual
+    frequent = np.bincount(actual, weights=weights).max() / weights.sum()
+    return float(averages.mean(hits.astype(np.float64), weights)), float(frequent)
 
 
 def calibration(fitted: Fitted) -> tuple[Floats, Floats, NDArray[np.int64]]:
@@ -68,13 +101,14 @@ def calibration(fitted: Fitted) -> tuple[Floats, Floats, NDArray[np.int64]]:
 
 def error_bar(fitted: Fitted, candidate: Candidate) -> float:
     """Return the standard error of a candidate's cross-validation error, in the same unit."""
+    tested = fitted.tested
+    weights, keys = tested.weights, tested.split.together
     if candidate.scores and fitted.classes:
-        rows = candidate.scores.rows
-        return float(rows.std(ddof=1) / np.sqrt(len(rows)))
+        return averages.standard_error(candidate.scores.rows, weights, keys)
     squares = np.square(candidate.held_out_residuals[:, 0])
-    root = float(np.sqrt(squares.mean()))
+    root = float(np.sqrt(averages.mean(squares, weights)))
     # Of a square root, a small change is that of the square, divided by twice the root.
-    return float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * root)) if root else 0.0
+    return averages.standard_error(squares, weights, keys) / (2 * root) if root else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +124,15 @@ class Sparse:
 def sparse(fitted: Fitted, fifths: int = 5) -> list[Sparse]:
     """Return the stretches with less than half of their share of the rows, the emptiest first."""
     found = []
-    for column, values in zip(fitted.table.features, fitted.table.x.T, strict=True):
-        if len(np.unique(values)) <= fifths:
+    for column, cells in zip(fitted.table.features, fitted.table.x.T, strict=True):
+        values = cells[~np.isnan(cells)]
+        if column.categories or len(np.unique(values)) <= fifths:
             # A code or a flag has nothing between its values.
             continue
         counts, edges = np.histogram(values, bins=fifths)
         for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
-            if count < fitted.table.rows / fifths / 2:
+            # Cells that are missing lie in no stretch.
+            if count < len(values) / fifths / 2:
                 found.append(
                     Sparse(column=column, low=float(low), high=float(high), rows=int(count))
                 )

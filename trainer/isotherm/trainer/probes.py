@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from isotherm.trainer import contract
-from isotherm.trainer.columns import Floats
+from isotherm.trainer.columns import Column, Floats
 from isotherm.trainer.errors import ExportError
 
 # Of the table, spread over it.
@@ -20,30 +20,48 @@ _BEYOND: Final = 10.0
 FAR: Final = 2 * _BEYOND + 1
 
 _ALONE: Final = 8
+# Of the random cells that may be missing.
+_MISSING_SHARE: Final = 0.25
 
 Answer = Callable[[Floats], Floats]
 
 
-def near(x: Floats, seed: int) -> list[Floats]:
+def near(x: Floats, seed: int, columns: Sequence[Column] = ()) -> list[Floats]:
     """Return batches where the table lies: one row, its rows, golden rows, and random ones.
 
     Args:
         x: the table's features, shape (rows, features).
         seed: of the random rows.
+        columns: what the features are; empty: numbers that are never missing.
     """
     rows = np.linspace(0, len(x) - 1, min(len(x), _TABLE_ROWS), dtype=np.int64)
-    low, high = x.min(axis=0), x.max(axis=0)
-    random = np.random.default_rng(seed).uniform(low, high, (_RANDOM_ROWS, x.shape[1]))
-    return [x[:1], x[rows], contract.golden_inputs(x, seed), random]
+    low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+    rng = np.random.default_rng(seed)
+    random = rng.uniform(low, high, (_RANDOM_ROWS, x.shape[1]))
+    for index, column in enumerate(columns):
+        if column.categories:
+            # The unknown value among them, at either end.
+            random[:, index] = rng.integers(-1, len(column.categories) + 1, _RANDOM_ROWS)
+        if column.missing != "refuse":
+            random[rng.random(_RANDOM_ROWS) < _MISSING_SHARE, index] = np.nan
+    return [x[:1], x[rows], contract.golden_inputs(x, seed, columns), random]
 
 
-def far(x: Floats) -> Floats:
-    """Return extremes: all features far below, all far above, every second one each, and zero."""
-    low, high = x.min(axis=0), x.max(axis=0)
+def far(x: Floats, columns: Sequence[Column] = ()) -> Floats:
+    """Return extremes: all features far below, all far above, every second one each, and zero.
+
+    A category is unknown by numbers that are no code: far below, far above, and between two codes.
+    """
+    low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
     below, above = low - _BEYOND * (high - low), high + _BEYOND * (high - low)
     even = np.arange(x.shape[1]) % 2 == 0
     mixed = np.where(even, below, above), np.where(even, above, below)
-    return np.stack([below, above, *mixed, np.zeros_like(low)])
+    rows = [below, above, *mixed, np.zeros_like(low)]
+    takes = np.array([column.missing != "refuse" for column in columns])
+    if takes.any():
+        between = np.array([0.5 if column.categories else 0.0 for column in columns])
+        rows += [between, np.where(takes, np.nan, below)]
+    return np.stack(rows)
 
 
 def check_independent(answer: Answer, x: Floats, *, absolute: float, relative: float) -> None:

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from isotherm.trainer import copies, data, interval, lesson, loop, parity, publish, run, select
 from isotherm.trainer.config import ModelChoice, TrainConfig
 from isotherm.trainer.data import Floats, Table
+from isotherm.trainer.encoding import Encoding
 from isotherm.trainer.errors import ConfigError
 from isotherm.trainer.estimator import Fitted
-from isotherm.trainer.features import Scaling, Served
+from isotherm.trainer.features import Served
 from isotherm.trainer.model import affine, parameter_count, seed_layers
+from isotherm.trainer.scaling import Scaling
 
 RECIPE: Final = "seed"
 DATASET: Final = "thermometer"
@@ -144,7 +146,7 @@ def serve(candidate: select.Candidate, half_width: Floats) -> Served:
     """Wrap a candidate that takes scaled readings and gives Celsius: the factor joins the graph."""
     served = Served(
         candidate.core,
-        inputs=Scaling(mean=np.zeros(1), scale=np.full(1, 1 / lesson.FACTOR)),
+        inputs=Encoding.of_scaling(Scaling(mean=np.zeros(1), scale=np.full(1, 1 / lesson.FACTOR))),
         outputs=Scaling(mean=np.zeros(1), scale=np.ones(1)),
         half_width=half_width,
     )

@@ -107,7 +107,7 @@ def _overfits(network: Candidate, board: Leaderboard, rows: int) -> bool:
     usual = line.cross_validation_error / max(line.training_error, 1e-300)
     worse = network.cross_validation_error > line.cross_validation_error
     closer = network.training_error < line.training_error
-    return (worse and closer) or (
+    return (worse and closer and ratio > 1) or (
         ratio > max(_OVERFIT, usual) and network.parameters > min(rows, line.parameters)
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -70,12 +71,23 @@ def caption(fitted: Fitted) -> str:
     """Say what the leaderboard's numbers are."""
     board, target = fitted.leaderboard, fitted.table.targets[0]
     name = with_unit(target) if board.metric == RMSE else target.name
-    return f"{board.metric} of {name}, {board.method} cross-validation, {fitted.table.rows} rows"
+    rows, tested, weight = fitted.table.rows, fitted.tested.rows, fitted.table.weight_column
+    drawn = f"{rows} of {fitted.table.total} rows" if fitted.table.total else f"{rows} rows"
+    # A stream holds some rows out once, instead of each of them in turn.
+    validation = "" if "hold-out" in board.method else " cross-validation"
+    text = f"{board.metric} of {name}, {board.method}{validation}, {drawn}"
+    if fitted.table.split.kind == "time":
+        text += f", of which the {tested} latest were predicted from earlier ones"
+    elif tested < rows:
+        text += f", of which {tested} were left out"
+    return text + (f", weighted by {weight}" if weight else "")
 
 
 def sentences(fitted: Fitted) -> Iterator[str]:
     """Yield what the numbers mean: the choice, the interval or the hits, the remedies."""
     yield reason(fitted.leaderboard)
+    if fitted.leaderboard.tried:
+        yield search(fitted.leaderboard)
     if fitted.classes:
         right, frequent = outcomes.accuracy(fitted)
         yield (
@@ -89,19 +101,38 @@ def sentences(fitted: Fitted) -> Iterator[str]:
         yield f"{HELP}{remedy.name}: {remedy.text}."
 
 
+def search(board: Leaderboard) -> str:
+    """Say how many were compared: the best of many looks better than it is."""
+    return (
+        f"The network is the best of {board.tried} that a search tried on the same rows, and "
+        f"{board.configurations} configurations were compared in all: its error above is that of "
+        "a winner, and on new rows likely to be larger."
+    )
+
+
 def interval(fitted: Fitted) -> str:
     """Say how wide the interval is."""
-    widths = ", ".join(
-        f"{with_unit(target)} +- {width:.4g}"
-        for target, width in zip(fitted.table.targets, fitted.half_width, strict=True)
-    )
+    widths = ", ".join(_width(fitted, index) for index in range(len(fitted.table.targets)))
     return f"Prediction interval, nominal coverage {fitted.coverage:.1%}: {widths}."
+
+
+def _width(fitted: Fitted, index: int) -> str:
+    target, width = fitted.table.targets[index], fitted.half_width[index]
+    if not target.transform:
+        return f"{with_unit(target)} +- {width:.4g}"
+    middle = np.asarray(np.median(fitted.table.y[:, index]))
+    low, high = outcomes.bounds(fitted, index, middle)
+    example = f"{low:.4g} .. {high:.4g} around {middle:.4g}"
+    return f"{target.transform} of {with_unit(target)} +- {width:.4g}, such as {example}"
 
 
 def coverage(fitted: Fitted) -> str:
     """Say how many of the rows left out the interval holds."""
-    rows, inside = fitted.table.rows, outcomes.covered(fitted)
-    parts = [f"{count / rows:.1%} ({count} of {rows})" for count in inside]
+    rows, inside = fitted.tested.rows, outcomes.covered(fitted)
+    shares = outcomes.covered_share(fitted)
+    parts = [
+        f"{share:.1%} ({count} of {rows})" for share, count in zip(shares, inside, strict=True)
+    ]
     if len(parts) > 1:
         named = zip(fitted.table.targets, parts, strict=True)
         parts = [f"{target.name} {part}" for target, part in named]

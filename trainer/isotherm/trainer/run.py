@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,20 +18,22 @@ from isotherm.trainer import (
     data,
     estimator,
     export,
-    model,
     networks,
     parity,
     probes,
     publish,
+    select,
 )
 from isotherm.trainer import objective as objectives
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
+from isotherm.trainer.encoding import Encoding
 from isotherm.trainer.errors import ExportError, RepositoryError
-from isotherm.trainer.features import Classifier, Scaling
+from isotherm.trainer.features import Classifier
 from isotherm.trainer.progress import Watch
+from isotherm.trainer.settings import recipe
 from isotherm.v1.contract import METADATA_KEY, ContractError, dumps
-from isotherm.v1.contract_pb2 import Golden
+from isotherm.v1.contract_pb2 import Contract, Golden
 
 _log = logging.getLogger(__name__)
 
@@ -78,13 +80,40 @@ def train(
     publish.check_repository(config.repository)
     table = data.read(config.data, on_source)
     check_export(table, config)
+    return train_on(table, config, created_at=created_at, watch=watch)
+
+
+def train_on(
+    table: data.Table,
+    config: TrainConfig,
+    *,
+    created_at: datetime,
+    watch: Watch | None = None,
+    tried: int = 0,
+) -> Published:
+    """Do the same with a table that has been read.
+
+    `tried` is how many trials of a search the configuration is the best of: the model says so.
+    """
     _log.info("training %s on %d rows: %s", config.name, table.rows, recipe(table, config))
     checkpoints = keep(config, recipe(table, config) | {"data": table.sha256})
     fitted = estimator.fit(table, config, watch, checkpoints=checkpoints)
+    if tried:
+        fitted = replace(fitted, leaderboard=_after_search(fitted.leaderboard, config, tried))
     published = publish_fitted(fitted, config, created_at)
     if checkpoints:
         checkpoints.clear()
     return published
+
+
+def _after_search(board: select.Leaderboard, config: TrainConfig, tried: int) -> select.Leaderboard:
+    """Count the trials before it among the configurations that were compared."""
+    networks = len(config.candidates)
+    # Each trial chose from as many penalties as the network that is its like now.
+    each = (board.configurations - len(board.candidates) + networks) // networks
+    # The best trial is trained again, and counts once.
+    configurations = board.configurations + each * (tried - 1)
+    return replace(board, tried=tried, configurations=configurations)
 
 
 def publish_fitted(
@@ -120,7 +149,7 @@ def check_export(table: data.Table, config: TrainConfig) -> None:
         if one.factory:
             core = networks.build(one, table, objective, config.fit.seed).eval()
             export.to_onnx(
-                Classifier(core, inputs=Scaling.of(table.x)),
+                Classifier(core, inputs=Encoding.of(table.x, table.features)),
                 name=config.name,
                 features=len(table.features),
                 input_name=contract.INPUT,
@@ -133,7 +162,13 @@ def build(
     fitted: estimator.Fitted, config: TrainConfig, created_at: datetime
 ) -> tuple[bytes, float]:
     """Return the checked ONNX file of a fitted model, and its parity with torch."""
-    described = contract.describe(fitted, config, created_at)
+    return file_of(fitted, config, contract.describe(fitted, config, created_at))
+
+
+def file_of(
+    fitted: estimator.Fitted, config: TrainConfig, described: Contract
+) -> tuple[bytes, float]:
+    """Do the same with a contract that has been described."""
     try:
         text = dumps(described)
     except ContractError as error:
@@ -147,7 +182,7 @@ def build(
         output_names=fitted.served.outputs,
         properties={
             METADATA_KEY: text,
-            TRAINING_KEY: json.dumps(recipe(fitted.table, config), sort_keys=True),
+            TRAINING_KEY: json.dumps(_told(fitted, config), sort_keys=True),
         },
     )
     return content, _verify(content, fitted, described.golden, config.fit.seed)
@@ -156,12 +191,28 @@ def build(
 def _verify(content: bytes, fitted: estimator.Fitted, golden: Golden, seed: int) -> float:
     """Compare torch and ONNX Runtime, near the table and far from it; return the difference."""
     absolute, relative = golden.absolute_tolerance, golden.relative_tolerance
-    served, x = fitted.served, fitted.table.x
+    served, x, columns = fitted.served, fitted.table.x, fitted.table.features
     probes.check_independent(served.answers, x, absolute=absolute, relative=relative)
+    # The way back from a logarithm turns what is added into what is multiplied.
+    steep = any(target.transform for target in fitted.table.targets)
     parity.check(
-        content, served, [probes.far(x)], absolute=probes.FAR * absolute, relative=relative
+        content,
+        served,
+        [probes.far(x, columns)],
+        absolute=probes.FAR * absolute,
+        relative=relative * (probes.FAR if steep else 1),
     )
-    return parity.check(content, served, probes.near(x, seed), absolute=absolute, relative=relative)
+    return parity.check(
+        content, served, probes.near(x, seed, columns), absolute=absolute, relative=relative
+    )
+
+
+def _told(fitted: estimator.Fitted, config: TrainConfig) -> dict[str, object]:
+    board = fitted.leaderboard
+    if not board.tried:
+        return recipe(fitted.table, config)
+    search = {"trials": board.tried, "configurations": board.configurations}
+    return recipe(fitted.table, config) | {"search": search}
 
 
 def untrained(config: TrainConfig) -> nn.Sequential:
@@ -169,19 +220,6 @@ def untrained(config: TrainConfig) -> nn.Sequential:
     table = data.read(config.data)
     objective = objectives.of(table, config.fit.loss)
     return networks.build(config.network, table, objective, config.fit.seed)
-
-
-def recipe(table: data.Table, config: TrainConfig) -> dict[str, object]:
-    """Return the settings that made the model, with the layers that the defaults stand for."""
-    resolved: dict[str, object] = config.model_dump(
-        mode="json", include={"model", "coverage", "fit"}
-    )
-    (width, *_) = objectives.of(table, config.fit.loss).widths(len(table.targets))
-    usual = model.seed_layers(features=len(table.features), targets=width)
-    for name, one in config.candidates.items():
-        layers = one.layers or (() if one.factory else usual)
-        resolved[name] = one.model_dump(mode="json") | {"layers": list(layers)}
-    return resolved
 
 
 def describe(published: Published, config: TrainConfig) -> list[Path]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from torch import nn
 
-from isotherm.trainer import arrays, networks, validation
+from isotherm.trainer import arrays, frames, networks, validation
 from isotherm.trainer import objective as objectives
-from isotherm.trainer.config import IN_MEMORY, FitConfig, NetworkConfig, validated
+from isotherm.trainer.config import (
+    IN_MEMORY,
+    ColumnsConfig,
+    FitConfig,
+    NetworkConfig,
+    validated,
+)
 from isotherm.trainer.data import Floats, Table
 from isotherm.trainer.errors import DataError
 from isotherm.trainer.estimator import wrap
@@ -48,9 +55,17 @@ class _Sequential:
         batch_size: int | None = None,
         patience: int = 0,
         device: str = "auto",
+        precision: str = "float32",
         seed: int = 0,
+        categories: Sequence[str] | Mapping[str, str] = (),
+        missing: str | Mapping[str, str] | None = None,
+        min_category_rows: int = 2,
+        max_categories: int = 1000,
     ) -> None:
-        """Take the settings of `[fit]`; `module` is copied by `fit`, None is the seed's network."""
+        """Take the settings of `[fit]`, and those of `[data]` on columns.
+
+        `module` is copied by `fit`, None is the seed's network.
+        """
         self.module = module
         self.epochs = epochs
         self.loss = loss
@@ -63,7 +78,12 @@ class _Sequential:
         self.batch_size = batch_size
         self.patience = patience
         self.device = device
+        self.precision = precision
         self.seed = seed
+        self.categories = categories
+        self.missing = missing
+        self.min_category_rows = min_category_rows
+        self.max_categories = max_categories
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name."""
@@ -98,12 +118,16 @@ class _Sequential:
             classifier_tags=None if regressor else utils.ClassifierTags(),
         )
 
-    def _fit(self, table: Table) -> None:
-        settings = {name: value for name, value in self.get_params().items() if name != "module"}
-        config = validated({"name": "model", "data": {"dataset": IN_MEMORY}, "fit": settings}).fit
+    def _fit(self, x: Any, y: Any, weight: Any, *, labels: bool) -> None:
+        given = self.get_params()
+        columns = {name: given.pop(name) for name in ColumnsConfig.model_fields}
+        del given["module"]
+        config = validated({"name": "model", "data": {"dataset": IN_MEMORY}, "fit": given}).fit
+        table = arrays.table(x, y, labels=labels, weight=weight, **columns)
         core, self.history_ = validation.alone(*self._training(table, config))
         self.served_ = wrap(table, core, np.zeros(table.y.shape[1]))
         self.n_features_in_ = table.x.shape[1]
+        self._columns = table.features
 
     def _training(
         self, table: Table, config: FitConfig
@@ -113,7 +137,7 @@ class _Sequential:
         network = (
             networks.build(NetworkConfig(), table, objective, config.seed)
             if self.module is None
-            else networks.prepare(self.module, table, objective)
+            else networks.prepare(self.module, table, objective, seed=config.seed)
         )
         nothing = Folds(method="none", held_out=np.zeros((0, table.rows), dtype=np.bool_))
         return network, validation.Training(
@@ -124,11 +148,7 @@ class _Sequential:
         if not hasattr(self, "served_"):
             msg = "this estimator is not fitted; call fit(x, y) first"
             raise DataError(msg)
-        values = arrays.numbers(x, "x")
-        if values.shape[1] != self.n_features_in_:
-            msg = f"x has {values.shape[1]} columns, the model was fitted to {self.n_features_in_}"
-            raise DataError(msg)
-        return self.served_.answers(values)
+        return self.served_.answers(frames.rows(x, self._columns))
 
 
 class SequentialRegressor(_Sequential):
@@ -136,9 +156,12 @@ class SequentialRegressor(_Sequential):
 
     _kind = "regressor"
 
-    def fit(self, x: Any, y: Any) -> Self:
-        """Fit to `x` (rows, features) and `y`, (rows,) or (rows, targets)."""
-        self._fit(arrays.table(x, y, labels=False))
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to `x` (rows, features), or columns by name, and `y`, (rows,) or (rows, targets).
+
+        `sample_weight`, (rows,), is what each row counts.
+        """
+        self._fit(x, y, sample_weight, labels=False)
         self._flat = np.ndim(y) == 1
         return self
 
@@ -147,11 +170,12 @@ class SequentialRegressor(_Sequential):
         answers = self._answers(x)
         return answers[:, 0] if self._flat else answers
 
-    def score(self, x: Any, y: Any) -> float:
-        """Return R squared, a mean over the targets."""
-        truth = arrays.numbers(y, "y")
-        residual = np.square(truth - self._answers(x)).sum(axis=0)
-        total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
+    def score(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R squared, a mean over the targets; `sample_weight` is what each row counts."""
+        truth = frames.numbers(y, "y")
+        middle = np.average(truth, axis=0, weights=sample_weight)
+        residual = np.average(np.square(truth - self._answers(x)), axis=0, weights=sample_weight)
+        total = np.average(np.square(truth - middle), axis=0, weights=sample_weight)
         return float(np.mean(1 - residual / np.maximum(total, np.finfo(np.float64).tiny)))
 
 
@@ -166,10 +190,14 @@ class SequentialClassifier(_Sequential):
 
     classes_: Any
 
-    def fit(self, x: Any, y: Any) -> Self:
-        """Fit to `x` (rows, features) and the labels `y` (rows,), of any type."""
-        self._fit(arrays.table(x, y, labels=True))
-        self.classes_ = np.unique(np.asarray(y))
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to `x` (rows, features), or named columns, and the labels `y` (rows,), of any type.
+
+        `sample_weight`, (rows,), is what each row counts.
+        """
+        self._fit(x, y, sample_weight, labels=True)
+        counting = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        self.classes_ = np.unique(np.asarray(y)[counting])
         return self
 
     def predict_proba(self, x: Any) -> Floats:
@@ -180,12 +208,12 @@ class SequentialClassifier(_Sequential):
         """Return the most probable label of each row."""
         return self.classes_[self._answers(x).argmax(axis=1)]
 
-    def score(self, x: Any, y: Any) -> float:
-        """Return the share of rows whose label is predicted."""
+    def score(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose label is predicted, by what each row counts."""
         truth = np.asarray(y).reshape(-1)
         unknown = np.setdiff1d(truth, self.classes_)
         if len(unknown):
             names = ", ".join(str(label) for label in self.classes_)
             msg = f"class '{unknown[0]}' was never seen in training, which had {names}"
             raise DataError(msg)
-        return float((self.predict(x) == truth).mean())
+        return float(np.average(self.predict(x) == truth, weights=sample_weight))

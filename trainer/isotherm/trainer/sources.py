@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ _FORMATS: Final = MappingProxyType(
 )
 
 
+# A file that begins with so much white space is empty.
+_BLANK_BYTES: Final = 4096
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Source:
     """Columns by name, as they were found.
@@ -52,7 +57,9 @@ def built_in(name: str | None) -> Source:
         msg = f"there is no built-in dataset '{name}'; use `thermometer`, or `--data FILE`"
         raise DataError(msg)
     lines = (f"{t_u},{t_c}\n" for t_u, t_c in zip(_T_U, _T_C, strict=True))
-    content = ("t_u,t_c\n" + "".join(lines)).encode()
+    sink = pa.BufferOutputStream()
+    sink.write(("t_u,t_c\n" + "".join(lines)).encode())
+    content = sink.getvalue()
     return _source(f"dataset '{name}'", _csv(pa.BufferReader(content)), content)
 
 
@@ -67,11 +74,12 @@ def of_file(path: Path) -> Source:
         )
         raise DataError(msg)
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
-        msg = f"cannot read '{path}': {error.strerror}; expected a {kind} file"
+        reason = os.strerror(error.errno) if error.errno else error
+        msg = f"cannot read '{path}': {reason}; expected a {kind} file"
         raise DataError(msg) from error
-    if not content.strip():
+    if not bytes(memoryview(content)[:_BLANK_BYTES]).strip():
         msg = f"'{path}' is empty; expected a header and rows"
         raise DataError(msg)
     try:
@@ -81,6 +89,16 @@ def of_file(path: Path) -> Source:
         msg = f"'{path}' is no {kind} table: {reason}"
         raise DataError(msg) from error
     return _source(f"'{path}'", columns, content)
+
+
+def _content(path: Path) -> Any:
+    """Read a file into Arrow's own memory.
+
+    Arrow's threads let go of it when they are done, which may be while Python ends; letting go of
+    Python's bytes then, they would abort the process.
+    """
+    with pa.OSFile(os.fspath(path)) as file:
+        return file.read_buffer()
 
 
 def is_table(value: Any) -> bool:
@@ -100,7 +118,7 @@ def of_memory(value: Any, name: str = "the table") -> Source:
         columns = pa.table(dict(value) if isinstance(value, Mapping) else value)
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        msg = f"{name} is no table of equally long, named columns: {reason}"
+        msg = f"{name} is no table of equally long, named columns of one type each: {reason}"
         raise DataError(msg) from error
     # In one piece and without notes, so that equal tables have equal bytes.
     columns = columns.replace_schema_metadata(None).combine_chunks()
@@ -115,7 +133,9 @@ def _source(name: str, columns: Any, content: Any) -> Source:
 
 
 def _csv(buffer: Any) -> Any:
-    return pyarrow.csv.read_csv(buffer)
+    columns = pyarrow.csv.read_csv(buffer)
+    # The blank in `a, b` is of no name, here as where the command line reads rows.
+    return columns.rename_columns([name.strip() for name in columns.column_names])
 
 
 def _parquet(buffer: Any) -> Any:

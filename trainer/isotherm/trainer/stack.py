@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from isotherm.trainer.embeddings import Embeddings
 from isotherm.trainer.layers import ACTIVATIONS
 from isotherm.trainer.model import named_layers, penalised
 
@@ -73,6 +74,11 @@ class Single:
         """Map `x` of shape (1, R, F) to (1, R, O)."""
         outputs: Tensor = self._model(x[0])
         return outputs.unsqueeze(0)
+
+    @property
+    def module(self) -> nn.Sequential:
+        """The one model, itself."""
+        return self._model
 
     def train(self, mode: bool) -> None:
         """Switch between training and evaluation."""
@@ -171,11 +177,15 @@ def _by_layers(model: nn.Sequential) -> Callable[[Parameters, Tensor], Tensor] |
     layers = list(named_layers(model))
     linear = [layer for _, layer in layers if isinstance(layer, nn.Linear)]
     tied = len(linear) != len(set(linear))
-    if tied or not all(type(layer) in {nn.Linear, *_ELEMENTWISE} for _, layer in layers):
+    plain = {nn.Linear, Embeddings, *_ELEMENTWISE}
+    if tied or not all(type(layer) in plain for _, layer in layers):
         return None
 
     def forward(tensors: Parameters, x: Tensor) -> Tensor:
         for name, layer in layers:
+            if isinstance(layer, Embeddings):
+                x = layer.stacked(x, tensors, name)
+                continue
             if not isinstance(layer, nn.Linear):
                 x = layer(x)
                 continue

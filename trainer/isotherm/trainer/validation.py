@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from isotherm.trainer import loop, networks
+from isotherm.trainer import embeddings, encoding, loop, views
+from isotherm.trainer import weights as averages
 from isotherm.trainer.batches import Rows
 from isotherm.trainer.candidates import Candidate, measured
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import FitConfig
 from isotherm.trainer.data import Floats, Table
-from isotherm.trainer.features import Scaling
-from isotherm.trainer.folds import REPEATED_ROWS, Folds
-from isotherm.trainer.model import parameter_count
-from isotherm.trainer.objective import Objective, probabilities
+from isotherm.trainer.embeddings import Embeddings
+from isotherm.trainer.folds import REPEATED_ROWS, Folds, Masks
+from isotherm.trainer.model import named_layers, parameter_count
+from isotherm.trainer.objective import Objective
 from isotherm.trainer.progress import Watch
 from isotherm.trainer.stack import Copies, Single, Stack, can_stack
+from isotherm.trainer.views import View
 
 # The numbers that all copies of a stack may hold in one layer; beyond, folds are trained in turn.
 _STACKED_NUMBERS: Final = 20_000_000
-# Of the rows, decides when to stop, where that is asked for.
-_VALIDATION_SHARE: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +43,16 @@ class Training:
     objective: Objective
     watch: Watch | None = None
     checkpoints: Checkpoints | None = None
+
+    def view(self, learned: Masks, held_out: Masks, *, stopping: bool = True) -> View:
+        """Return the table as copies see it that learn from some rows, and leave others out.
+
+        `stopping` is whether rows may decide when to stop, where the settings ask for that.
+        """
+        stopping = stopping and bool(self.config.patience)
+        return views.of(
+            self.table, self.objective, self.config, learned, held_out, stopping=stopping
+        )
 
     def run(
         self,
@@ -97,11 +106,12 @@ def cross_validate(
         outcomes = [_in_turn(name, network, training)]
         note = "its folds were trained one after the other"
         _log.info("%s: %s", name, note)
-    scale = Scaling.of(table.y).scale
+    tested = table.take(parts.tested)
 
     def error(outcome: _Outcome) -> float:
         held_out = parts.gather(outcome.predictions[1:])
-        return float(objective.errors(held_out, table.y, scale).mean())
+        errors = objective.errors(held_out, tested.y, table.spread)
+        return float(averages.mean(errors.mean(axis=0), tested.weights))
 
     best = min(outcomes, key=error)
     if decays:
@@ -111,10 +121,10 @@ def cross_validate(
         best.core,
         parameters=parameter_count(network),
         objective=objective,
+        table=table,
+        tested=parts.tested,
         held_out=parts.gather(best.predictions[1:]),
         fitted=best.predictions[0],
-        y=table.y,
-        scale=scale,
         note=note,
         refit=partial(_refit, f"{name}-coverage", network, training, best.decay)
         if decays
@@ -139,9 +149,13 @@ def _decays(network: nn.Sequential, training: Training) -> tuple[float, ...]:
     """Return the penalties to choose from in one stack; none where there can be no stack."""
     table, config = training.table, training.config
     # LBFGS takes one step for all that it is given, so the copies would depend on each other.
-    if config.optimizer == "lbfgs" or not can_stack(network, table.x.shape[1]):
+    width = encoding.width(table.features)
+    if config.optimizer == "lbfgs" or not can_stack(network, width):
         return ()
-    width = max([table.x.shape[1], *(len(value) for value in network.parameters() if value.ndim)])
+    # A table of vectors has many rows, of which a row of the table looks one up.
+    layers = (layer for _, layer in named_layers(network) if not isinstance(layer, Embeddings))
+    outputs = (len(value) for layer in layers for value in layer.parameters() if value.ndim)
+    width = max([width, embeddings.inner_width(table.features), *outputs])
     numbers = table.rows * width * (1 + len(training.parts.held_out))
     decays = config.weight_decay if table.rows <= REPEATED_ROWS else config.weight_decay[:1]
     while decays and numbers * len(decays) > _STACKED_NUMBERS:
@@ -156,16 +170,15 @@ def _together(
     table = training.table
     # All rows first, then each fold: one stack trains the model that may be published and those
     # that only measure it.
+    learned = np.vstack([np.ones(table.rows, dtype=np.bool_), training.parts.learned])
     held_out = np.vstack([np.zeros(table.rows, dtype=np.bool_), training.parts.held_out])
-    each = len(held_out)
-    held_out = np.tile(held_out, (len(decays), 1))
-    rows, scalings = _rows(training, held_out)
-    place = networks.device(training.config, rows.x.numel())
-    rows = rows.to(place)
-    stack = Stack(network, len(held_out), place)
+    each, penalties = len(held_out), (len(decays), 1)
+    learned, held_out = np.tile(learned, penalties), np.tile(held_out, penalties)
+    view = training.view(learned, held_out)
+    stack = Stack(network, len(held_out), view.device)
     decay = [value for value in decays for _ in range(each)]
-    curves = training.run(name, stack, rows, decay=decay, told=each)
-    predictions = _predict(stack, rows, scalings, training.objective)
+    curves = training.run(name, stack, view.rows, decay=decay, told=each)
+    predictions = view.predict(stack)
     outcomes = []
     for index, value in enumerate(decays):
         first = index * each
@@ -188,27 +201,24 @@ def _refit(
     held_out: NDArray[np.bool_],
 ) -> Floats:
     """Train once more for each row of `held_out`, in one stack."""
-    rows, scalings = _rows(training, held_out)
-    place = networks.device(training.config, rows.x.numel())
-    rows = rows.to(place)
-    stack = Stack(network, len(held_out), place)
-    training.run(stage, stack, rows, decay=[decay] * len(held_out))
-    return _predict(stack, rows, scalings, training.objective)
+    view = training.view(~held_out, held_out)
+    stack = Stack(network, len(held_out), view.device)
+    training.run(stage, stack, view.rows, decay=[decay] * len(held_out))
+    return view.predict(stack)
 
 
 def _in_turn(name: str, network: nn.Sequential, training: Training) -> _Outcome:
     """Train one fold after the other, on its rows alone."""
     table, config = training.table, training.config
-    nothing = np.zeros(table.rows, dtype=np.bool_)
+    nothing = np.zeros((1, table.rows), dtype=np.bool_)
+    parts = [(~nothing, nothing), *_one_by_one(training.parts)]
     predictions, histories, core, epochs = [], [], network, config.epochs
-    for index, out in enumerate([nothing, *training.parts.held_out]):
-        rows, scalings = _rows(training, out[np.newaxis])
-        place = networks.device(config, rows.x.numel())
-        rows = rows.to(place)
-        single = Single(network, place)
+    for index, (learned, held_out) in enumerate(parts):
+        view = training.view(learned, held_out)
+        single = Single(network, view.device)
         stage = f"{name}-fold-{index}" if index else name
-        curves = training.run(stage, single, rows, decay=config.weight_decay[:1])
-        predictions.append(_predict(single, rows, scalings, training.objective)[0])
+        curves = training.run(stage, single, view.rows, decay=config.weight_decay[:1])
+        predictions.append(view.predict(single)[0])
         histories.append(curves)
         if not index:
             core, epochs = single.member(0), curves.best_epochs[0]
@@ -233,16 +243,12 @@ def _refitted(
     """Train on the rows too that decided when to stop, for as many epochs."""
     if not training.config.patience:
         return outcome
-    rows, scalings = _rows(training, np.zeros((1, training.table.rows), dtype=np.bool_))
-    place = networks.device(training.config, rows.x.numel())
-    rows = Rows(
-        x=rows.x, y=rows.y, training=_weights(np.ones((1, training.table.rows), dtype=np.bool_)),
-        held_out=rows.held_out,
-    ).to(place)  # fmt: skip
-    single = Single(network, place)
+    nothing = np.zeros((1, training.table.rows), dtype=np.bool_)
+    view = training.view(~nothing, nothing, stopping=False)
+    single = Single(network, view.device)
     stage = f"{name}-all-rows-{outcome.decay:g}"
-    training.run(stage, single, rows, decay=[outcome.decay], epochs=max(epochs, 1))
-    fitted = _predict(single, rows, scalings, training.objective)
+    training.run(stage, single, view.rows, decay=[outcome.decay], epochs=max(epochs, 1))
+    fitted = view.predict(single)
     return _Outcome(
         decay=outcome.decay,
         predictions=np.concatenate([fitted, outcome.predictions[1:]]),
@@ -251,48 +257,7 @@ def _refitted(
     )
 
 
-def _rows(
-    training: Training, held_out: NDArray[np.bool_]
-) -> tuple[Rows, list[tuple[Scaling, Scaling]]]:
-    """Standardise the table for each copy by the rows that the copy may look at."""
-    table, labels = training.table, bool(training.objective.classes)
-    scalings = [(Scaling.of(table.x[~out]), Scaling.of(table.y[~out])) for out in held_out]
-    x = np.stack([inputs.standardise(table.x) for inputs, _ in scalings])
-    y = [table.y if labels else outputs.standardise(table.y) for _, outputs in scalings]
-    watched = _watched(training)
-    return Rows(
-        x=torch.tensor(x, dtype=torch.float32),
-        y=torch.tensor(np.stack(y), dtype=torch.float32),
-        training=_weights(~(held_out | watched)),
-        held_out=_weights(held_out),
-        validation=_weights(~held_out & watched) if training.config.patience else None,
-    ), scalings
-
-
-def _watched(training: Training) -> NDArray[np.bool_]:
-    """Choose the rows that decide when to stop: none unless that is asked for."""
-    rows, config = training.table.rows, training.config
-    chosen = np.zeros(rows, dtype=np.bool_)
-    if config.patience:
-        order = np.random.default_rng(config.seed).permutation(rows)
-        chosen[order[: int(rows * _VALIDATION_SHARE)]] = True
-    return chosen
-
-
-@torch.inference_mode()
-def _predict(
-    copies: Copies, rows: Rows, scalings: list[tuple[Scaling, Scaling]], objective: Objective
-) -> Floats:
-    """Return the predictions of each copy, shape (copies, rows, columns)."""
-    copies.train(False)
-    outputs: Tensor = torch.cat([copies(rows.x[:, i]) for i in rows.slices()], dim=1)
-    if objective.classes:
-        return np.asarray(probabilities(outputs.double()).cpu().numpy())
-    values = outputs.cpu().numpy().astype(np.float64)
-    pairs = zip(values, scalings, strict=True)
-    return np.stack([target.restore(value) for value, (_, target) in pairs])
-
-
-def _weights(mask: NDArray[np.bool_]) -> Tensor:
-    counts = np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    return torch.tensor(mask / counts, dtype=torch.float32)
+def _one_by_one(parts: Folds) -> Iterator[tuple[Masks, Masks]]:
+    """Yield what each fold learns from and what it leaves out, each of shape (1, rows)."""
+    for learned, held_out in zip(parts.learned, parts.held_out, strict=True):
+        yield learned[np.newaxis], held_out[np.newaxis]
