@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -25,6 +26,9 @@ def main() -> int:
     vetter.start()
     if config.transport != "aio":
         experiments.read_where_polled()
+    # A connection that breaks is no news, and core's lines are no JSON; gRPC takes this when it is
+    # imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # Here, since it imports gRPC and the model runtime.
     from isotherm.server import worker
 

@@ -152,13 +152,19 @@ SCENARIOS: dict[str, Callable[[World], Found]] = {
 }
 
 
+def threads() -> list[str]:
+    """Name the threads of this process."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def main() -> None:
     """Run the scenario that is asked for."""
     name, folder = sys.argv[1:]
     try:
         with torchrun.joined() as world:
             found = SCENARIOS[name](world)
-            Path(folder, f"{world.rank}.json").write_text(json.dumps(found))
+        found["threads"] = threads()
+        Path(folder, f"{world.rank}.json").write_text(json.dumps(found))
     except WorldError as error:
         sys.exit(f"error: {error}")
 

@@ -214,6 +214,12 @@ def test_gloo_listens_on_the_loopback_alone(found):
 
 
 @pytest.mark.slow
+def test_no_thread_outlives_the_connections(found):
+    """One that does may meet a Python that is ending, and abort the process."""
+    assert not [name for each in found for name in each["threads"] if "gloo" in name]
+
+
+@pytest.mark.slow
 def test_rank_0_alone_prints(agreed):
     """And nobody complains."""
     ended, _ = agreed

@@ -65,6 +65,10 @@ def joined() -> Iterator[World]:
 
 
 def _connected(rank: int, size: int) -> Several:
+    # Optimizers import it, and what is imported while there are connections keeps them to the end:
+    # their threads then meet a Python that is ending, and abort the process.
+    import torch._dynamo  # noqa: F401
+
     timeout = timedelta(seconds=_number("ISOTHERM_WORLD_TIMEOUT_S", TIMEOUT_S))
     backend = _backend()
     try:
