@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from isotherm.trainer import export_flags as flags
-from isotherm.trainer.__main__ import now, sentences, split
+from isotherm.trainer.__main__ import now, sentences
 from isotherm.trainer.errors import ConfigError, LayerError, RepositoryError
+from isotherm.trainer.lists import split
 
 # The packages behind these take seconds to import: `--help` and a mistyped flag need not wait.
 if TYPE_CHECKING:

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from isotherm.trainer import flags
-from isotherm.trainer.__main__ import (
-    by_name,
-    check_alone,
-    now,
-    sentences,
-    show_columns,
-    split,
-    split_layers,
-    tell,
-)
+from isotherm.trainer.__main__ import check_alone, now, sentences, show_columns, tell
 from isotherm.trainer.errors import ConfigError
+from isotherm.trainer.lists import by_name, split, split_layers
 from isotherm.trainer.tracking import flags as tracking_flags
 from isotherm.trainer.tune import flags as tune_flags
 from isotherm.trainer.tune import signals
