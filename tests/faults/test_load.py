@@ -68,6 +68,7 @@ class Load:
                 self._over.wait(0.05)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_under_load_fails_calls_as_documented_and_then_none(
@@ -107,6 +108,7 @@ def test_a_worker_that_is_killed_under_load_costs_no_answer(
     assert not [end.error for end in load.ends if end.error]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_connections_that_age_under_load_cost_no_answer(connect: Connect, repository: Path) -> None:
     """A server that sends its callers away every second, to be spread anew: GOAWAY upon GOAWAY."""

@@ -193,6 +193,7 @@ def test_no_call_fails_while_versions_are_swapped(tmp_path: Path, transport: str
     assert {1.0, 11.0} <= set(answers)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_hundred_swaps_lose_no_call_and_no_memory(tmp_path: Path) -> None:
     """Under load, and vetted; what a version took is given back with it."""

@@ -20,6 +20,7 @@ OVERLOAD = 4
 PERIOD = Period(duration_s=2.0, warmup_s=0.5)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_what_cannot_be_carried_is_refused_and_the_rest_is_answered(tmp_path: Path) -> None:
     """Nobody is left without an end, and nothing runs but what is then answered."""

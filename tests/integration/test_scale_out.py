@@ -21,7 +21,8 @@ from isotherm.v1 import contract
 from isotherm.v1.contract_pb2 import Contract
 from tests.support import ranks
 
-pytestmark = pytest.mark.slow
+# More processes than processors: whatever ran beside them would have no time.
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 ROWS = 3000
 # Of the second training: several steps an epoch, and a checkpoint in the middle of one.

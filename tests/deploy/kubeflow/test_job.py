@@ -17,7 +17,8 @@ from tests.deploy.manifests import Object, only, read, settings
 from tests.deploy.places import DEPLOY
 from tests.support import ranks
 
-pytestmark = pytest.mark.slow
+# Two agents and two trainings on two processors: they would disturb who measures.
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 FOLDER = DEPLOY / "kubeflow"
 TIMEOUT_S = 150

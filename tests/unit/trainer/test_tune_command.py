@@ -109,6 +109,7 @@ def test_a_search_that_is_killed_and_stopped_tries_what_an_uninterrupted_one_tri
     assert boards[0].partition("published")[0] == boards[1].partition("published")[0]
 
 
+@pytest.mark.alone
 def test_with_several_jobs_no_trial_is_lost(inside: Path) -> None:
     """Those that ran when the search was killed run again, with the same parameters."""
     arguments = (*SLOW, "--trials", "10", "--jobs", "3", "--storage", "study.db")
