@@ -33,7 +33,7 @@ def test_two_pods_train_and_publish(tmp_path: Path) -> None:
     (job,) = read(FOLDER / "trainjob.yaml")
     pods = [controller.pod(job, node) for node in range(job["spec"]["trainer"]["numNodes"])]
     (text,) = only(read(FOLDER / "configmap.yaml"), "ConfigMap")["data"].values()
-    for mounted in ("/data", "/work", "/models"):
+    for mounted in ("/data", "/training", "/models"):
         (tmp_path / mounted[1:]).mkdir()
         text = text.replace(f'"{mounted}', f'"{tmp_path}{mounted}')
     text = text.replace("steps = 1000", "steps = 5")
@@ -42,7 +42,7 @@ def test_two_pods_train_and_publish(tmp_path: Path) -> None:
     port = str(ranks.free_port())
 
     processes = [started(pod, port, tmp_path, node) for node, pod in enumerate(pods)]
-    ranks.kill(processes[1].pid, 1, tmp_path / "work" / "checkpoints" / "house")
+    ranks.kill(processes[1].pid, 1, tmp_path / "training" / "checkpoints" / "house")
     statuses = [process.wait(TIMEOUT_S) for process in processes]
     logs = [(tmp_path / f"{node}.log").read_text() for node in range(len(pods))]
 
@@ -52,9 +52,9 @@ def test_two_pods_train_and_publish(tmp_path: Path) -> None:
     # Rank 0 noticed, and neither of them took more than one new start.
     assert "error: rank 0 of 2 lost another process" in logs[0]
     assert [log.count("failed (exitcode") for log in logs] == [1, 1]
-    assert list(tmp_path.glob("work/plots/report.html"))
+    assert list(tmp_path.glob("training/plots/report.html"))
     # A training that is done leaves nothing to go on from.
-    assert not list(tmp_path.glob("work/checkpoints/*/*"))
+    assert not list(tmp_path.glob("training/checkpoints/*/*"))
 
 
 def house(path: Path) -> None:

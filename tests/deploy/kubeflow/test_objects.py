@@ -26,7 +26,7 @@ BEYOND_A_TRAINJOB = {
     "enableServiceLinks is not false: a Service called isotherm sets ISOTHERM_* variables",
 }
 # Where a training leaves what it makes.
-WRITTEN = {"/models", "/work"}
+WRITTEN = {"/models", "/training"}
 
 
 def faults(job: Object) -> set[str]:
@@ -132,7 +132,7 @@ def test_the_processors_are_those_that_were_asked_for():
 
 
 def test_the_pods_run_as_the_image_s_user():
-    """Who owns /work in it."""
+    """Who owns /training in it."""
     user = controller.pod(JOB, 0)["spec"]["securityContext"]["runAsUser"]
 
     assert f"USER {user}:{user}\n" in TRAINER_DOCKERFILE.read_text()

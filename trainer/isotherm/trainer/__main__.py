@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from isotherm.trainer import flags
+from isotherm.trainer import flags, given
 from isotherm.trainer.errors import ConfigError, InputError, TrainerError, WorldError
-from isotherm.trainer.lists import by_name, split, split_layers
 from isotherm.trainer.tracking import flags as tracking_flags
 
 # The packages behind these take seconds to import: `--help` and a mistyped flag need not wait.
@@ -80,57 +79,14 @@ def train(
     log_every: flags.LogEvery = 1000,
 ) -> None:
     """Train on a table, compare with the mean and a line, and publish the model that is kept."""
-    given: dict[str, object] = {
-        "data.dataset": dataset,
-        "data.file": data,
-        "data.features": split(features),
-        "data.targets": split(targets),
-        "data.task": task,
-        "data.stream": stream,
-        "data.memory": memory,
-        "data.categories": by_name(categories, "auto"),
-        "data.missing": by_name(missing) if missing and "=" in missing else missing,
-        "data.min_category_rows": min_category_rows,
-        "data.max_categories": max_categories,
-        "data.weight": weight,
-        "data.split": split_by,
-        "data.time": time,
-        "data.group": group,
-        "data.transforms": by_name(transforms),
-        "network.layers": split_layers(layers),
-        "fit.epochs": epochs,
-        "fit.learning_rate": learning_rate,
-        "fit.weight_decay": split(weight_decay),
-        "fit.seed": seed,
-        "fit.loss": loss,
-        "fit.optimizer": optimizer,
-        "fit.schedule": schedule,
-        "fit.clip_norm": clip_norm,
-        "fit.batch_size": batch_size,
-        "fit.patience": patience,
-        "fit.device": device,
-        "fit.precision": precision,
-        "checkpoint.folder": checkpoint,
-        "checkpoint.every": checkpoint_every,
-        "checkpoint.steps": checkpoint_steps,
-        "tracking.tensorboard": tensorboard,
-        "tracking.mlflow": mlflow,
-        "tracking.experiment": experiment,
-        "tracking.register": register,
-        "model": model,
-        "repository": repository,
-        "name": name,
-        "plots": plots,
-        "draw": draw,
-        "dpi": dpi,
-    }
+    values = given.settings(locals(), beside=("config", "recipe", "summary", "log_every"))
     with sentences():
         from isotherm.trainer.config import load
 
         if recipe is not None:
-            _follow(recipe, given, config, summary=summary)
+            _follow(recipe, values, config, summary=summary)
             return
-        _run(load(config, given), log_every, summary=summary)
+        _run(load(config, values), log_every, summary=summary)
 
 
 def _run(config: TrainConfig, log_every: int, *, summary: bool) -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from isotherm.trainer import flags
+from isotherm.trainer import flags, given
 from isotherm.trainer.__main__ import check_alone, now, sentences, show_columns, tell
 from isotherm.trainer.errors import ConfigError
-from isotherm.trainer.lists import by_name, split, split_layers
 from isotherm.trainer.tracking import flags as tracking_flags
 from isotherm.trainer.tune import flags as tune_flags
 from isotherm.trainer.tune import signals
@@ -80,56 +79,12 @@ def tune(
 
     A setting that is given is not searched. An interrupted search goes on by the same command.
     """
-    given: dict[str, object] = {
-        "data.dataset": dataset,
-        "data.file": data,
-        "data.features": split(features),
-        "data.targets": split(targets),
-        "data.task": task,
-        "data.stream": stream,
-        "data.categories": by_name(categories, "auto"),
-        "data.missing": by_name(missing) if missing and "=" in missing else missing,
-        "data.min_category_rows": min_category_rows,
-        "data.max_categories": max_categories,
-        "data.weight": weight,
-        "data.split": split_by,
-        "data.time": time,
-        "data.group": group,
-        "data.transforms": by_name(transforms),
-        "network.layers": split_layers(layers),
-        "fit.epochs": epochs,
-        "fit.learning_rate": learning_rate,
-        "fit.weight_decay": split(weight_decay),
-        "fit.seed": seed,
-        "fit.loss": loss,
-        "fit.optimizer": optimizer,
-        "fit.schedule": schedule,
-        "fit.clip_norm": clip_norm,
-        "fit.batch_size": batch_size,
-        "fit.patience": patience,
-        "fit.device": device,
-        "fit.precision": precision,
-        "tune.trials": trials,
-        "tune.jobs": jobs,
-        "tune.timeout": timeout,
-        "tune.storage": storage,
-        "tune.prune": prune,
-        "tracking.tensorboard": tensorboard,
-        "tracking.mlflow": mlflow,
-        "tracking.experiment": experiment,
-        "tracking.register": register,
-        "model": model,
-        "repository": repository,
-        "name": name,
-        "plots": plots,
-        "draw": draw,
-        "dpi": dpi,
-    }
+    values = given.settings(locals(), beside=("config", "log_every"))
     with sentences():
         from isotherm.trainer.config import load
 
         check_alone("a search starts its processes itself (--jobs)")
-        _run(load(config, given), log_every)
+        _run(load(config, values), log_every)
 
 
 def _run(config: TrainConfig, log_every: int) -> None:
