@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _CHECK: Final = "/grpc.health.v1.Health/Check"
 _CHECK_TIMEOUT_S: Final = 2.0
+_LEFT_WITHIN_S: Final = 0.1
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
 _NO_WORKER: Final = "no worker can be reached: one is starting, or all have ended"
 _LOST: Final = "the worker of this request is gone: repeat it, if that does no harm"
@@ -79,9 +80,7 @@ class Workers:
             return await method(request, metadata=tuple(metadata), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             # gRPC's own texts name a socket, and help nobody who cannot see it.
-            lost = error.code() is StatusCode.UNAVAILABLE and (
-                channel.get_state() is not ChannelConnectivity.READY
-            )
+            lost = error.code() is StatusCode.UNAVAILABLE and await _left(channel)
             raise _http_error(error, _LOST if lost else error.details() or "") from error
 
     async def ready(self) -> bool:
@@ -101,6 +100,17 @@ class Workers:
             if found:
                 return found[self._turn % len(found)]
         return None
+
+
+async def _left(channel: grpc.aio.Channel) -> bool:
+    """Tell whether the connection has ended; a channel hears of that just after its calls do."""
+    try:
+        await asyncio.wait_for(
+            channel.wait_for_state_change(ChannelConnectivity.READY), _LEFT_WITHIN_S
+        )
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _serving(channel: grpc.aio.Channel) -> bool:
