@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.server.device import libraries
 from tests.support.environments import ROOT, environment, install, pip, run
-from tests.support.server import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.server import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +104,27 @@ def test_the_extras_resolve(extra: str) -> None:
     assert {"torch", "onnx", "grpcio", "prometheus_client"} <= {n.replace("-", "_") for n in names}
     assert ("onnxruntime-gpu" in names) == (extra == "all-gpu")
     assert ("onnxruntime" in names) == (extra == "all")
+    if extra == "all-gpu":
+        packages = {library.package for library in libraries.NEEDED}
+        assert {*packages, "nvidia-ml-py"} <= names
+
+
+def test_the_doctor_needs_no_more_than_the_command_line(wheel: Path) -> None:
+    """Where nothing else is installed it says so, with what to install."""
+    python = environment("doctor")
+    install(python, "--force-reinstall", f"{wheel}[cli]")
+    result = subprocess.run(
+        [python.with_name("isotherm"), "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    found = json.loads(result.stdout)
+
+    assert result.stderr == ""
+    assert result.returncode == 1
+    assert [name for name, there in found["extras"].items() if there] == ["cli"]
+    assert found["onnxruntime"] == {"packages": [], "cuda": None}
+    assert found["torch"] is None
+    assert found["problems"][0]["text"] == "ONNX Runtime is not installed"

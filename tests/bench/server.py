@@ -31,8 +31,9 @@ from isotherm.v1 import open_inference_pb2 as pb  # noqa: E402
 from tests.bench import h2, replay  # noqa: E402
 from tests.bench.page import machine, replace  # noqa: E402
 from tests.support import models, trained  # noqa: E402
+from tests.support.ports import free_port  # noqa: E402
 from tests.support.rpc import infer_request  # noqa: E402
-from tests.support.server import command, free_port, serving  # noqa: E402
+from tests.support.server import command, serving  # noqa: E402
 
 QUIET = ("--log-level", "error")
 STARTS = 10

@@ -14,8 +14,9 @@ import pytest
 
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models, triton
+from tests.support.ports import free_port
 from tests.support.rpc import call, infer_request
-from tests.support.server import eventually, free_port, serving
+from tests.support.server import eventually, serving
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,10 @@ from isotherm.client import DeadlineExceededError, IsothermError, Retry, Unavail
 from tests.faults.conftest import Connect
 from tests.faults.drivers import RECOVERY_S, VALUES, Driver
 from tests.support.names import NameServer, naming
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxied
 from tests.support.relay import Way
-from tests.support.server import Server, eventually, free_port, serving
+from tests.support.server import Server, eventually, serving
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 NO_RETRIES = Retry(attempts=1)

@@ -20,7 +20,8 @@ import pytest
 from isotherm.client import Client
 from tests.guides.page import BACKGROUND, Reader, broken_links, commands, sections, server_flags
 from tests.support.environments import ROOT, beside
-from tests.support.server import Server, eventually, free_port, halted, serving
+from tests.support.ports import free_port
+from tests.support.server import Server, eventually, halted, serving
 
 PAGE = "from-fastapi.md"
 SECTIONS = sections(PAGE)

@@ -13,8 +13,9 @@ from isotherm.server.rest.status import HTTP_STATUS
 from isotherm.server.rest.workers import Workers
 from tests.guides.page import Reader, broken_links, sections, server_flags
 from tests.support.environments import ROOT
+from tests.support.ports import free_port
 from tests.support.rest import Rest
-from tests.support.server import eventually, free_port, serving
+from tests.support.server import eventually, serving
 
 PAGE = "rest.md"
 TEXT = (ROOT / "docs" / PAGE).read_text(encoding="utf-8")

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.support import models
+from tests.support.ports import free_port
 from tests.support.rest import Rest
-from tests.support.server import failing, free_port, serving
+from tests.support.server import failing, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
 DOCUMENTED = {

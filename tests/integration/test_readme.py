@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.server import eventually
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

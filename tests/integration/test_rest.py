@@ -21,9 +21,10 @@ from onnx import TensorProto
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import decode_raw
 from tests.support import models
+from tests.support.ports import free_port
 from tests.support.rest import Rest, binary_request, send, tensor
 from tests.support.rpc import call, infer_request, outputs_of
-from tests.support.server import Server, eventually, free_port, serving
+from tests.support.server import Server, eventually, serving
 
 MAX_BYTES = 3 << 20
 X = np.array([[1.5], [2.0]], np.float32)

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from tests.support import models
+from tests.support.ports import free_port
 from tests.support.rest import Reply, Rest, binary_request, send, tensor
-from tests.support.server import Server, command, eventually, failing, free_port, serving
+from tests.support.server import Server, command, eventually, failing, serving
 
 REQUEST = {"inputs": [tensor("x", np.array([[1.0]], np.float32))]}
 HEAVY = np.zeros((2048, 256), np.float32)

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support import models
 from tests.support.certificates import Authority, Pair
+from tests.support.ports import free_port
 from tests.support.rest import Reply, Rest, tensor
-from tests.support.server import Server, eventually, free_port, serving
+from tests.support.server import Server, eventually, serving
 
 REQUEST = {"inputs": [tensor("x", np.array([[1.0]], np.float32))]}
 REFUSAL = "this server asks for a token, as metadata 'authorization: Bearer TOKEN'"

@@ -21,9 +21,10 @@ from isotherm.client import AsyncClient, Client
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
 from tests.support.otlp import Received, Receiver, receiving
+from tests.support.ports import free_port
 from tests.support.rest import Rest, tensor
 from tests.support.rpc import infer_request
-from tests.support.server import Server, eventually, failing, free_port, serving
+from tests.support.server import Server, eventually, failing, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
 INFER = "inference.GRPCInferenceService/ModelInfer"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.environments import environment
 from tests.support.foreign import APPS, ONNXRUNTIME, Command, running
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 REQUIREMENTS = ("kserve==0.21.0", ONNXRUNTIME)
 ENVIRONMENT = "kserve"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.environments import environment
 from tests.support.foreign import APPS, ONNXRUNTIME, Command, running
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 # With newer ones of uvloop its workers find no event loop, and die.
 REQUIREMENTS = ("mlserver==1.7.1", "setuptools<81", "uvloop<0.22", ONNXRUNTIME)

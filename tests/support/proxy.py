@@ -9,8 +9,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from tests.support.ports import free_port
 from tests.support.relay import HOST, Connection, Fault, Way
-from tests.support.server import free_port
 
 COMMAND_TIMEOUT_S = 10.0
 

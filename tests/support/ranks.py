@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 # Together they are slow to start: each imports torch.
@@ -81,14 +82,6 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[Ended]:
         Ended(status=process.returncode, stdout=stdout, stderr=stderr)
         for process, (stdout, stderr) in zip(processes, outputs, strict=True)
     ]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def run(command: list[str], **changes: str) -> Ended:

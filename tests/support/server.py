@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,24 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-PORTS = 10_000, 32_000
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now.
-
-    Not one of those that the kernel gives to callers: they would take it before the server does.
-    """
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:

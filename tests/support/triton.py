@@ -19,7 +19,7 @@ from onnx import TensorProto
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support.environments import environment
 from tests.support.foreign import Command, running
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 # The backend's stub needs numpy 1: with numpy 2 every tensor comes out empty, without an error.
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2", "onnxruntime", "setuptools<81")

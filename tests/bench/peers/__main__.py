@@ -31,7 +31,7 @@ from tests.bench.peers.processes import adopt_orphans
 from tests.bench.peers.record import Record
 from tests.bench.peers.workloads import BUSY, CONCURRENCIES, MODELS, ROWS, WORKLOADS, title
 from tests.support import models
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 CELL_S = 1.5
 # For slow peers, and for what they are not asked, so that a run stays well below the hour.

@@ -20,7 +20,7 @@ from tests.bench.peers.wire import Wire
 from tests.support import foreign
 from tests.support.environments import environment
 from tests.support.foreign import Command
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 APPS = Path(__file__).parent / "apps"
 ROOT = Path(__file__).parents[3]

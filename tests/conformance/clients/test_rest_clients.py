@@ -9,8 +9,9 @@ import pytest
 
 from tests.support import kserve
 from tests.support.environments import environment, run
+from tests.support.ports import free_port
 from tests.support.rest import Rest
-from tests.support.server import eventually, free_port, serving
+from tests.support.server import eventually, serving
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from tests.deploy.places import DEPLOY
 from tests.deploy.processes import eventually, running, tool
 from tests.support.certificates import Pair
 from tests.support.environments import environment
+from tests.support.ports import free_port
 from tests.support.rpc import call
-from tests.support.server import free_port
 
 FOLDER = DEPLOY / "lb"
 HOST = "127.0.0.1"

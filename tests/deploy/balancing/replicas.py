@@ -18,7 +18,7 @@ from tests.deploy.pages import page
 from tests.deploy.places import KUSTOMIZE
 from tests.deploy.processes import eventually
 from tests.support import models
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 # All of them are this machine; as with pods, the ports are the same everywhere.
 HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")

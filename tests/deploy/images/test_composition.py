@@ -12,9 +12,10 @@ from tests.deploy.images.shared import BASE, IMAGE
 from tests.deploy.observability.prometheus import Prometheus
 from tests.deploy.pages import page
 from tests.deploy.places import DEPLOY, MODELS, RULES
-from tests.deploy.processes import eventually, free_port, tool
+from tests.deploy.processes import eventually, tool
 from tests.deploy.server import MODEL, Address, check, wait_until_ready
 from tests.support.environments import environment
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

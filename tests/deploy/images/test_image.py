@@ -15,9 +15,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.deploy.images.shared import DEMO, IMAGE, RUNTIME
 from tests.deploy.manifests import container, pod, read
 from tests.deploy.places import KUSTOMIZE, MODELS, RENDERED, ROOT
-from tests.deploy.processes import eventually, free_port
+from tests.deploy.processes import eventually
 from tests.deploy.server import MODEL, Address, Caller, check, wait_until_ready
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -7,8 +7,8 @@ import yaml
 
 from tests.deploy.manifests import container, only, read, settings
 from tests.deploy.places import KUSTOMIZE, RENDERED
-from tests.deploy.processes import free_port
 from tests.deploy.server import MODEL, Address, check, wait_until_ready
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -16,6 +16,7 @@ from tests.deploy.kubeflow import controller
 from tests.deploy.manifests import Object, only, read, settings
 from tests.deploy.places import DEPLOY
 from tests.support import ranks
+from tests.support.ports import free_port
 
 # Two agents and two trainings on two processors: they would disturb who measures.
 pytestmark = [pytest.mark.alone, pytest.mark.slow]
@@ -39,7 +40,7 @@ def test_two_pods_train_and_publish(tmp_path: Path) -> None:
     text = text.replace("steps = 1000", "steps = 5")
     (tmp_path / "train.toml").write_text(f"{text}\n[fit]\nepochs = 200\n")
     house(tmp_path / "data" / "house.parquet")
-    port = str(ranks.free_port())
+    port = str(free_port())
 
     processes = [started(pod, port, tmp_path, node) for node, pod in enumerate(pods)]
     ranks.kill(processes[1].pid, 1, tmp_path / "training" / "checkpoints" / "house")

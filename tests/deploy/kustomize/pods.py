@@ -16,8 +16,9 @@ from isotherm.v1.open_inference_pb2 import ModelInferRequest
 from tests.deploy.kustomize.kubelet import Node, budget_s
 from tests.deploy.manifests import Object, settings
 from tests.deploy.places import DOCKERFILE
-from tests.deploy.processes import eventually, free_port, running
+from tests.deploy.processes import eventually, running
 from tests.deploy.server import Address, Caller
+from tests.support.ports import free_port
 
 # Long enough to be looked at, and short enough to be waited for.
 DRAIN_DELAY_S = 3

@@ -11,8 +11,9 @@ from tests.deploy.kustomize.renderings import rendered
 from tests.deploy.manifests import pod
 from tests.deploy.pages import page
 from tests.deploy.places import KUSTOMIZE, MODELS
-from tests.deploy.processes import eventually, free_port, output, running, tool
+from tests.deploy.processes import eventually, output, running, tool
 from tests.deploy.server import Caller
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,9 @@ from tests.deploy.observability.prometheus import (
     configuration,
 )
 from tests.deploy.places import MODELS, RULES
-from tests.deploy.processes import eventually, free_port, running, tool
+from tests.deploy.processes import eventually, running, tool
 from tests.deploy.server import Address, wait_until_ready
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,10 @@ import pytest
 
 from tests.deploy.observability.prometheus import Prometheus, command, configuration
 from tests.deploy.places import MODELS
-from tests.deploy.processes import eventually, free_port, running, tool
+from tests.deploy.processes import eventually, running, tool
 from tests.deploy.server import SERVICE, Address, Caller, wait_until_ready
 from tests.support.otlp import receiving
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 

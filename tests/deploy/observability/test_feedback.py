@@ -14,7 +14,8 @@ import yaml
 from isotherm.client import Client
 from tests.deploy.observability.prometheus import Prometheus, command
 from tests.deploy.places import MODELS, ROOT
-from tests.deploy.processes import eventually, free_port, running, tool
+from tests.deploy.processes import eventually, running, tool
+from tests.support.ports import free_port
 from tests.support.server import Server, serving
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,9 @@ from pathlib import Path
 from tests.deploy.observability import steady
 from tests.deploy.observability.prometheus import Prometheus, command, configuration
 from tests.deploy.places import MODELS
-from tests.deploy.processes import eventually, free_port, running, tool
+from tests.deploy.processes import eventually, running, tool
 from tests.deploy.server import Address, load, wait_until_ready
+from tests.support.ports import free_port
 
 
 @contextmanager

@@ -14,8 +14,9 @@ import pytest
 
 from tests.deploy.kustomize.pod_policy import known_settings
 from tests.deploy.places import DEPLOY, MODELS
-from tests.deploy.processes import free_port, output, running, tool
+from tests.deploy.processes import output, running, tool
 from tests.deploy.server import Address, Caller, wait_until_ready
+from tests.support.ports import free_port
 
 UNIT = DEPLOY / "systemd" / "isotherm.service"
 PROGRAM = Path(sys.executable).with_name("isotherm")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from isotherm.trainer.__main__ import app
 from isotherm.trainer.tune.__main__ import app as tune_app
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,

@@ -23,6 +23,7 @@ from isotherm.trainer.errors import ConfigError, WorldError
 from isotherm.trainer.world import Alone
 from tests.support import ranks
 from tests.support.apps import worlds
+from tests.support.ports import free_port
 
 PROGRAM = "tests.support.apps.worlds"
 # 127.0.0.1, as /proc/net/tcp has it.
@@ -111,7 +112,7 @@ def test_a_missing_address_is_named(monkeypatch):
 
 def test_a_rank_whose_others_do_not_come_says_where_it_waited(monkeypatch):
     """After the time that it was given."""
-    port = ranks.free_port()
+    port = free_port()
     for each, usual in ranks.variables(0, 2, port).items():
         monkeypatch.setenv(each, usual)
     monkeypatch.setenv("ISOTHERM_WORLD_TIMEOUT_S", "1")
