@@ -7,6 +7,7 @@ with Client("127.0.0.1:8001") as client:
 
 The names are imported when they are first asked for: the command line lives in this package as
 well, and `isotherm serve` would pay a quarter of a second for gRPC and numpy that it does not use.
+The protocol's messages, and what works with them, come with the first client that is made.
 """
 
 from importlib import import_module

@@ -71,12 +71,15 @@ class BlockingCalls:
         metadata: Any = None,
     ) -> Any:
         """Make one attempt of a call, and of nothing else; without metadata it brings the token."""
-        connection = self.take()
+        # The whole way of most calls, so it has few functions on it.
+        if self._conversations.closed:
+            self._conversations.check_open()
+        connection = self.connections.take()
         heard = False
         try:
-            answer = connection.stubs[path](
-                request, timeout=timeout_s, metadata=metadata or self._bearer.metadata()
-            )
+            if metadata is None:
+                metadata = self._bearer.metadata()
+            answer = connection.stubs[path](request, timeout=timeout_s, metadata=metadata)
             heard = True
         except grpc.RpcError as exc:
             heard = was_heard(exc)
@@ -90,7 +93,8 @@ class BlockingCalls:
                 self.connections.forget(connection)
             raise
         finally:
-            self.give_back(connection, heard=heard)
+            for unused in self.connections.give_back(connection, heard=heard):
+                unused.close()
         return answer
 
     def take(self, other_than: Connection[grpc.Channel] | None = None) -> Connection[grpc.Channel]:

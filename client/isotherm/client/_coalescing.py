@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, takewhile
 from operator import attrgetter
 from typing import Any, Final, Protocol
 
@@ -18,6 +19,7 @@ import numpy as np
 from isotherm.client._errors import IsothermError, for_another
 from isotherm.client._inputs import Fitted
 from isotherm.client._prediction import Part, Prediction
+from isotherm.client._request import Envelope
 from isotherm.client._steps import Deadline
 from isotherm.v1.tensors import Array
 
@@ -52,7 +54,7 @@ class Waiter(Protocol):
 class Member:
     """One caller of a group, with its rows as they will travel."""
 
-    __slots__ = ("batch", "deadline", "fitted", "group", "rows", "span", "waiter", "x")
+    __slots__ = ("array", "at_s", "deadline", "fitted", "group", "rows", "span", "waiter", "x")
 
     def __init__(
         self, group: Group, x: Any, fitted: Sequence[Fitted], rows: int, deadline: Deadline
@@ -60,27 +62,20 @@ class Member:
         self.group = group
         self.x = x
         self.fitted = fitted
+        # Of the first input tensor: nearly always there is one.
+        self.array: Array = fitted[0][2]
         self.rows = rows
         self.deadline = deadline
+        # By when the caller wants its rows, as a reading of `time.monotonic`.
+        self.at_s = deadline.at_s
         self.waiter: Any = None
         # Of OpenTelemetry, where somebody traces.
         self.span: Any = None
-        self.batch: Batch | None = None
-
-    @property
-    def at_s(self) -> float:
-        """By when the caller wants its rows, as a reading of `time.monotonic`."""
-        return self.deadline.at_s
 
     def succeed(self, result: Array | Prediction) -> None:
         """Hand it its rows, if it still waits."""
         if not self.waiter.done():
             self.waiter.set_result(result)
-
-    def succeed_quietly(self, result: Array | Prediction) -> None:
-        """Hand it its rows, if it still waits, and leave it to others to wake it."""
-        if not self.waiter.done():
-            self.waiter.put_result(result)
 
     def fail(self, error: IsothermError) -> None:
         """Hand it an error of its own, if it still waits."""
@@ -95,30 +90,26 @@ class PlainMember(Member):
     that took a third of the time: what can be made when it is needed is not kept.
     """
 
-    __slots__ = ("_at_s", "_timeout_s")
+    __slots__ = ("_timeout_s",)
 
     def __init__(self, group: Group, x: Array, rows: int, at_s: float, timeout_s: float) -> None:
         self.group = group
-        self.x = x
+        self.x = self.array = x
         self.rows = rows
-        self.waiter = self.span = self.batch = None
-        self._at_s = at_s
+        self.waiter = self.span = None
+        self.at_s = at_s
         self._timeout_s = timeout_s
-
-    @property
-    def at_s(self) -> float:
-        """By when the caller wants its rows, as a reading of `time.monotonic`."""
-        return self._at_s
 
     @property
     def deadline(self) -> Deadline:  # type: ignore[override]
         """The same with the timeout."""
-        return Deadline(self._at_s, self._timeout_s)
+        return Deadline(self.at_s, self._timeout_s)
 
     @property
     def fitted(self) -> Sequence[Fitted]:  # type: ignore[override]
         """The input tensor."""
-        return (self.group.plain(self.x),)
+        plain = self.group.served.plain
+        return ((plain.name, plain.datatype, self.array),)
 
 
 class Group:
@@ -142,36 +133,25 @@ class Group:
         # For tasks: whether a look at those who wait has been ordered, at once or for later.
         self.called = False
         self.watched = False
-        # How long its requests take.
+        # How long its requests take, and how long one may be out before others go ahead of it.
         self._usual_s = 0.0
-
-    def plain(self, x: Array) -> Fitted:
-        """Return an array as the model's only input."""
-        plain = self.served.plain
-        return plain.name, plain.datatype, x
-
-    def patience_s(self) -> float:
-        """Return how long a request may be out before others go ahead of it."""
-        return max(_PATIENCE_S, _TIMES_THE_USUAL * self._usual_s)
+        self.patience_s = _PATIENCE_S
 
     def take(self) -> Batch | None:
         """Return the next request to make; None while enough are on the way, or nobody waits."""
         if self.running and not self._has_room():
             return None
-        limit = self.served.merged_rows
-        members: list[Member] = []
-        rows = 0
-        pending = self.pending
-        while pending and (not members or rows + pending[0].rows <= limit):
-            member = pending.popleft()
-            if not member.waiter.done():
-                members.append(member)
-                rows += member.rows
+        members = [member for member in self.pending if not member.waiter.done()]
+        self.pending.clear()
         if not members:
             return None
         batch = Batch(self, members)
-        for member in members:
-            member.batch = batch
+        limit = self.served.merged_rows
+        if batch.rows > limit:
+            stops = accumulate(member.rows for member in members)
+            count = max(1, sum(1 for _ in takewhile(lambda stop: stop <= limit, stops)))
+            self.pending.extend(members[count:])
+            batch = Batch(self, members[:count])
         self.running.add(batch)
         return batch
 
@@ -181,8 +161,9 @@ class Group:
             return None
         self.running.discard(batch)
         # One that hung says nothing about the others.
-        took_s = min(time.monotonic() - batch.begun_at_s, 2 * self.patience_s())
+        took_s = min(time.monotonic() - batch.begun_at_s, 2 * self.patience_s)
         self._usual_s += _NEWS * (took_s - self._usual_s)
+        self.patience_s = max(_PATIENCE_S, _TIMES_THE_USUAL * self._usual_s)
         return self.take() if self.pending else None
 
     def put_back(self, batch: Batch) -> None:
@@ -195,7 +176,7 @@ class Group:
         running = len(self.running)
         if running < min(self._most_lanes, 1 + int(self._usual_s / _LANE_S)):
             return True
-        late_s = time.monotonic() - self.patience_s()
+        late_s = time.monotonic() - self.patience_s
         return running < _MOST_RUNNING and all(batch.begun_at_s < late_s for batch in self.running)
 
 
@@ -216,11 +197,12 @@ _at_s = attrgetter("at_s")
 class Batch:
     """Callers whose rows go into one request."""
 
-    __slots__ = ("begun_at_s", "deadline", "group", "leader", "members", "task", "wake")
+    __slots__ = ("begun_at_s", "deadline", "group", "leader", "members", "rows", "task", "wake")
 
     def __init__(self, group: Group, members: list[Member]) -> None:
         self.group = group
         self.members = members
+        self.rows = sum([member.rows for member in members])
         # Who can wait longest: nobody is cut off by another's hurry.
         self.leader = members[0] if len(members) == 1 else max(members, key=_at_s)
         self.deadline = self.leader.deadline
@@ -234,15 +216,22 @@ class Batch:
         """Return the members' spans."""
         return tuple(member.span for member in self.members if member.span is not None)
 
-    def fitted(self) -> Sequence[Fitted]:
-        """Return the input tensors with all members' rows, one after the other."""
+    def request(self) -> bytes:
+        """Return the request with all members' rows, one after the other."""
         members = self.members
+        envelope: Envelope = self.group.format.envelope
+        plain = self.group.served.plain
+        if plain is not None:
+            arrays = [member.array for member in members]
+            return envelope.merged(plain.name, plain.datatype, arrays)
         if len(members) == 1:
-            return members[0].fitted
-        return [
-            (name, datatype, np.concatenate([member.fitted[index][2] for member in members]))
-            for index, (name, datatype, _) in enumerate(members[0].fitted)
-        ]
+            return envelope.request(members[0].fitted)
+        return envelope.request(
+            [
+                (name, datatype, np.concatenate([member.fitted[index][2] for member in members]))
+                for index, (name, datatype, _) in enumerate(members[0].fitted)
+            ]
+        )
 
     def deliver(self, answer: Array | Prediction) -> bool:
         """Hand each member its rows; False where the answer does not have one row for each."""
@@ -250,22 +239,36 @@ class Batch:
         if len(members) == 1:
             members[0].succeed(answer)
             return True
-        rows = sum(member.rows for member in members)
         arrays = answer.values() if isinstance(answer, Prediction) else (answer,)
-        if any(array.shape[:1] != (rows,) for array in arrays):
-            return False
-        succeed = Member.succeed if self.wake is None else Member.succeed_quietly
-        start = 0
-        for member in members:
-            stop = start + member.rows
-            if isinstance(answer, Prediction):
-                succeed(member, Part(answer, start, stop))
-            else:
-                succeed(member, answer[start:stop])
-            start = stop
-        if self.wake is not None:
+        for array in arrays:
+            if array.shape[:1] != (self.rows,):
+                return False
+        shares = zip(members, self._shares(answer), strict=True)
+        if self.wake is None:
+            for member, share in shares:
+                waiter = member.waiter
+                if not waiter.done():
+                    waiter.set_result(share)
+        else:
+            for member, share in shares:
+                waiter = member.waiter
+                if not waiter.done():
+                    waiter.put_result(share)
             self.wake()
         return True
+
+    def _shares(self, answer: Array | Prediction) -> Iterable[Array | Prediction]:
+        """Yield each member's rows of an answer that has them all."""
+        members = self.members
+        if not isinstance(answer, Prediction) and self.rows == len(members):
+            # Numpy cuts into rows by itself faster than one by one.
+            shares: Array = answer[:, np.newaxis]
+            return shares
+        stops = list(accumulate(member.rows for member in members))
+        edges = zip((0, *stops), stops, strict=False)
+        if isinstance(answer, Prediction):
+            return [Part(answer, start, stop) for start, stop in edges]
+        return [answer[start:stop] for start, stop in edges]
 
     def fail(self, error: IsothermError) -> None:
         """Hand each member that still waits an error of its own."""

@@ -29,11 +29,11 @@ from isotherm.client._interval import Interval, IntervalTensors
 from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Questions, Version, version_text
-from isotherm.client._served import MOST_SHARED_ROWS, Served, describe
+from isotherm.client._served import MOST_SHARED_ROWS, Format, Served, describe
 from isotherm.client._settings import Settings
 from isotherm.client._steps import Conversation, Deadline, Enter, Gate
 from isotherm.client._table import arrange, is_table
-from isotherm.client._validation import bad_rows, check
+from isotherm.client._validation import check
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import Array
 
@@ -95,8 +95,8 @@ class Conversations(Questions):
     def together(self, batch: Batch) -> Conversation[None]:
         """Infer for all members of a batch, and hand each of them its rows or its error."""
         group = batch.group
-        fitted = batch.fitted()
-        bad = _members_with_bad_rows(group.served, batch, fitted)
+        request = batch.request()
+        bad = _members_with_bad_rows(group.served, batch, request)
         if bad:
             for member in bad:
                 yield from self._for_one(member)
@@ -106,7 +106,7 @@ class Conversations(Questions):
             return
         try:
             answer = yield from self._send(
-                group.served, group.key, fitted, group.outputs, batch.deadline, batch.callers()
+                group.format, group.key, request, batch.deadline, batch.callers()
             )
             # A new version may have its columns in another order.
             moved = self.look_at_version(group.served, group.key, answer)
@@ -230,7 +230,9 @@ class Conversations(Questions):
         fitted = _fitted(served, x)
         if served.cells is not None and fitted:
             check(served.cells, fitted[0][2], model=key[0])
-        answer = yield from self._send(served, key, fitted, wanted, deadline)
+        written = served.format(key, wanted)
+        request = written.envelope.request(fitted)
+        answer = yield from self._send(written, key, request, deadline)
         if self.look_at_version(served, key, answer) and _is_table(served, x):
             # The new version may have its columns in another order.
             fresh = yield from self._describe(key, deadline, instead_of=served)
@@ -240,22 +242,19 @@ class Conversations(Questions):
 
     def _send(
         self,
-        served: Served,
+        written: Format,
         key: Key,
-        fitted: Sequence[Fitted],
-        wanted: tuple[str, ...],
+        request: bytes,
         deadline: Deadline,
         callers: tuple[Any, ...] = (),
     ) -> Conversation[Answer]:
-        envelope, reader = served.format(key, wanted)
-        request = envelope.request(fitted)
         hedges = self.hedges
         after_s = None if hedges is None else hedges.after_s()
         start = time.perf_counter()
         data = yield from self.ask(MODEL_INFER, request, key[0], deadline, after_s, callers)
         if hedges is not None:
             hedges.answered(time.perf_counter() - start)
-        return reader.read(data)
+        return written.reader.read(data)
 
     def look_at_version(self, served: Served, key: Key, answer: Answer) -> bool:
         """Tell whether another version answered than the one described, and forget that one."""
@@ -350,17 +349,11 @@ def _is_table(served: Served, x: Any) -> bool:
     return is_table(x)
 
 
-def _members_with_bad_rows(served: Served, batch: Batch, fitted: Sequence[Fitted]) -> list[Member]:
-    if served.cells is None:
+def _members_with_bad_rows(served: Served, batch: Batch, request: bytes) -> list[Member]:
+    cells, plain = served.cells, served.plain
+    if cells is None or not cells.refuses:
         return []
-    bad = bad_rows(served.cells, fitted[0][2])
-    if not bad.size:
+    # Nearly always there are none, and one look at all of them is enough.
+    if plain is not None and cells.refused(plain.elements(request, batch.rows)) is None:
         return []
-    rows = set(bad.tolist())
-    members, start = [], 0
-    for member in batch.members:
-        stop = start + member.rows
-        if rows.intersection(range(start, stop)):
-            members.append(member)
-        start = stop
-    return members
+    return [member for member in batch.members if cells.refused(member.array) is not None]

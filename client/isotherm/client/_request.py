@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from isotherm.client._inputs import Fitted
 from isotherm.client._wire import bytes_head
 from isotherm.v1.open_inference_pb2 import ModelInferRequest
-from isotherm.v1.tensors import encode_raw
+from isotherm.v1.tensors import DTYPES, Array, encode_raw
 
 # Of ModelInferRequest.
 _RAW_CONTENTS: Final = 7
+# Of an element, where it lies in an array as it lies on the wire.
+_SIZES: Final = {
+    datatype: dtype.itemsize
+    for datatype, dtype in DTYPES.items()
+    if datatype not in {"BF16", "BYTES"}
+}
 # Callers with ever other numbers of rows must not fill the memory.
 _MOST_HEADS: Final = 1024
 
@@ -35,24 +42,36 @@ class Envelope:
         """Return the request with every input raw."""
         if len(inputs) == 1:
             name, datatype, array = inputs[0]
-            raw = encode_raw(array, datatype)
-            if datatype != "BYTES":
-                return self.plain(name, datatype, array.shape, raw)
+            if datatype in _SIZES and array.dtype == DTYPES[datatype]:
+                return self.merged(name, datatype, (array,))
         parts = [self._head([(name, datatype, array.shape) for name, datatype, array in inputs])]
         for _, datatype, array in inputs:
             raw = encode_raw(array, datatype)
             parts += (bytes_head(_RAW_CONTENTS, len(raw)), raw)
         return b"".join(parts)
 
-    def plain(self, name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> bytes:
-        """Return the request with one input, whose length follows from its type and shape."""
+    def merged(self, name: str, datatype: str, arrays: Sequence[Array]) -> bytes:
+        """Return the request with one input: the rows of all arrays, one after the other.
+
+        The arrays have the type that numpy has for the datatype, and rows of one shape.
+        """
+        shape = arrays[0].shape
+        if len(arrays) > 1:
+            shape = (sum([len(array) for array in arrays]), *shape[1:])
         key = name, datatype, shape
         head = self.heads.get(key)
         if head is None:
-            head = self._head([(name, datatype, shape)]) + bytes_head(_RAW_CONTENTS, len(raw))
+            size = math.prod(shape) * _SIZES[datatype]
+            head = self._head([key]) + bytes_head(_RAW_CONTENTS, size)
             if len(self.heads) < _MOST_HEADS:
                 self.heads[key] = head
-        return head + raw
+        # Copied once: the memory for a second copy of a long request costs more than all else here.
+        pieces: list[Any] = [head, *arrays]
+        try:
+            return b"".join(pieces)
+        except TypeError:
+            # One of them does not lie in one piece.
+            return b"".join((head, *(array.tobytes() for array in arrays)))
 
     def _head(self, inputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> bytes:
         message = ModelInferRequest(model_name=self._model, model_version=self._version)

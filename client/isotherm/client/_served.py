@@ -24,8 +24,8 @@ _MOST_ROWS: Final = 1024
 # A caller with more has a batch already: copying it would cost more than a request of its own.
 MOST_SHARED_ROWS: Final = 64
 MOST_SHARED_BYTES: Final = 64 * 1024
-
-_ROWS_AND_FEATURES: Final = 2
+# Of what our server alone says in a model's configuration, its contract among them.
+_OURS: Final = "isotherm."
 
 
 class Format(NamedTuple):
@@ -45,6 +45,7 @@ class Served:
         version: The version that answers; empty where it cannot change, or is not known.
         merged_rows: How many rows of several callers may go into one request; 0 where the server
             does not say that the model takes rows one by one.
+        ours: Whether the server is one of ours.
         plain: Its only input, where it has one of shape (rows, features).
         cells: What its contract refuses; None without a contract.
         lookups: The codes of its contract's categories, by feature.
@@ -57,6 +58,7 @@ class Served:
     contract: Contract | None
     version: str
     merged_rows: int
+    ours: bool
     plain: Plain | None
     cells: Cells | None = None
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
@@ -67,9 +69,9 @@ class Served:
     def streamed_rows(self) -> int:
         """How many rows of several batches of a stream may go into one request.
 
-        Our own server, which sends contracts, runs a long request in parts; others refuse it.
+        Our own server runs a long request in parts; others refuse it.
         """
-        return sys.maxsize if self.contract is not None else self.merged_rows
+        return sys.maxsize if self.ours else self.merged_rows
 
     def lacks(self, outputs: Sequence[str]) -> list[str]:
         """Return those of `outputs` that it does not have, as far as it describes them."""
@@ -138,6 +140,7 @@ def describe(
         contract,
         "" if version else _newest(metadata),
         min(config.max_batch_size, _MOST_ROWS) if config is not None and merges else 0,
+        config is not None and _is_ours(config),
         Plain.of(signature, contract),
         None if contract is None else Cells(contract),
         {} if contract is None else lookups(contract, refuse_unknown=refuse_unknown),
@@ -151,6 +154,11 @@ def _by_rows(spec: TensorSpec) -> bool:
         and all(size >= 0 for size in spec.shape[1:])
         and spec.datatype != "BYTES"
     )
+
+
+def _is_ours(config: ModelConfig) -> bool:
+    parameters = config.parameters.items()
+    return any(name.startswith(_OURS) and each.string_value for name, each in parameters)
 
 
 def _contract(config: ModelConfig) -> Contract | None:

@@ -8,76 +8,34 @@ with few functions on it, and leave it where anything is unusual.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from sys import modules
+from time import monotonic
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from isotherm.client._coalescing import Group, PlainMember
 from isotherm.client._conversation import Conversations, Outputs
-from isotherm.client._plain import Plain
 from isotherm.client._questions import Version
 from isotherm.client._served import MOST_SHARED_BYTES
-from isotherm.client._trace import imported
-
-_ROWS_AND_FEATURES: Final = 2
-# Beyond, numpy finds a NaN faster than a loop does.
-_FEW_ELEMENTS: Final = 256
+from isotherm.client._trace import MODULE as TRACING
 
 # What a call asks for, as its arguments say it.
 Asked: TypeAlias = tuple[str, Version, Outputs]
 
 
-class Shortcut:
-    """The way to one model's outputs."""
+class Shortcut(NamedTuple):
+    """The way to one model's outputs: which arrays may take it.
 
-    __slots__ = ("_conversations", "_heads", "_most_rows", "_plain", "group")
+    Attributes:
+        group: Whom they go with.
+        dtype: What they are of.
+        rows: Their shapes, and how many rows each has.
+    """
 
-    def __init__(self, group: Group, plain: Plain, conversations: Conversations) -> None:
-        self.group = group
-        self._plain = plain
-        self._conversations = conversations
-        self._most_rows: int = group.served.shared_rows
-        self._heads: Mapping[tuple[str, str, tuple[int, ...]], bytes] = group.format.envelope.heads
-
-    def member(self, x: Any, timeout_s: float | None) -> PlainMember | None:
-        """Return the caller as one of its group; None where it has to be looked into."""
-        plain, group = self._plain, self.group
-        if (
-            type(x) is not np.ndarray
-            or x.dtype is not plain.dtype
-            or x.ndim != _ROWS_AND_FEATURES
-            or group.stale
-            or imported()
-            or self._conversations.closed
-        ):
-            return None
-        rows, features = x.shape
-        if features != plain.features or not 0 < rows <= self._most_rows:
-            return None
-        if timeout_s is None:
-            timeout_s = self._conversations.timeout_s
-        if not 0 < timeout_s < math.inf or x.nbytes > MOST_SHARED_BYTES:
-            return None
-        return PlainMember(group, x, rows, time.monotonic() + timeout_s, timeout_s)
-
-    def request(self, x: Any) -> bytes | None:
-        """Return the request for a member's array alone; None where it has to be looked into."""
-        plain = self._plain
-        # Known only for shapes that the model has taken before.
-        head = self._heads.get((plain.name, plain.datatype, x.shape))
-        if head is None or x.size > _FEW_ELEMENTS:
-            return None
-        if plain.cells is not None:
-            for element in x.ravel().tolist():
-                # Zero, but for NaN and the infinities.
-                if element - element:
-                    if plain.cells.refused(x) is not None:
-                        return None
-                    break
-        raw: bytes = x.tobytes()
-        return head + raw
+    group: Group
+    dtype: np.dtype[Any]
+    rows: dict[tuple[int, ...], int]
 
 
 class Shortcuts:
@@ -87,11 +45,31 @@ class Shortcuts:
         self._conversations = conversations
         self._found: dict[Asked, Shortcut] = {}
 
-    def find(self, model: str, version: Version, outputs: Outputs) -> Shortcut | None:
-        """Return the shortcut of a call; None where none is known."""
-        if outputs is None or isinstance(outputs, str):
-            return self._found.get((model, version, outputs))
-        return None
+    def member(
+        self, model: str, x: Any, version: Version, outputs: Outputs, timeout_s: float | None
+    ) -> PlainMember | None:
+        """Return the caller as one of a group; None where it has to be looked into."""
+        if outputs is not None and not isinstance(outputs, str):
+            return None
+        found = self._found.get((model, version, outputs))
+        if found is None or type(x) is not np.ndarray:
+            return None
+        group, dtype, sizes = found
+        rows = sizes.get(x.shape)
+        conversations = self._conversations
+        if (
+            rows is None
+            or x.dtype is not dtype
+            or group.stale
+            or TRACING in modules
+            or conversations.closed
+        ):
+            return None
+        if timeout_s is None:
+            timeout_s = conversations.timeout_s
+        elif not 0 < timeout_s < math.inf:
+            return None
+        return PlainMember(group, x, rows, monotonic() + timeout_s, timeout_s)
 
     def remember(self, group: Group, model: str, version: Version, outputs: Outputs) -> None:
         """Take a shortcut the next time, where there is one."""
@@ -102,4 +80,8 @@ class Shortcuts:
             asked = model, version, outputs
             known = self._found.get(asked)
             if known is None or known.group is not group:
-                self._found[asked] = Shortcut(group, plain, self._conversations)
+                most = min(group.served.shared_rows, MOST_SHARED_BYTES // plain.row_bytes)
+                rows: dict[tuple[int, ...], int] = {
+                    (count, plain.features): count for count in range(1, most + 1)
+                }
+                self._found[asked] = Shortcut(group, plain.dtype, rows)

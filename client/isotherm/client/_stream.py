@@ -123,13 +123,18 @@ class Packing:
 
     def is_full(self) -> bool:
         """Tell whether no more batches are to be read before one has been answered."""
-        return self._ahead >= self._most_ahead or self._rows_ahead >= _MOST_ROWS_AHEAD
+        return self._ahead >= self._most_ahead
 
-    def take_out(self, slot: Slot) -> Array | Prediction:
-        """Return the outputs of a batch that has been answered, or raise its error."""
-        self._ahead -= 1
-        self._rows_ahead -= slot.rows
-        return slot.outcome()
+    def is_long(self) -> bool:
+        """Tell whether what has been read is not to go out before one has been answered."""
+        return self._rows_ahead >= _MOST_ROWS_AHEAD
+
+    def take_out(self, parcel: Parcel) -> Sequence[Slot]:
+        """Return the slots of a parcel that has been answered, which make room for others."""
+        for slot in parcel.slots:
+            self._ahead -= 1
+            self._rows_ahead -= slot.rows
+        return parcel.slots
 
     def rest(self) -> Iterator[Parcel]:
         """Yield what has been taken and is not on its way yet."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Iterable,
+    Sequence,
+)
 from contextlib import nullcontext
 from typing import Any, Final, NamedTuple, cast
 
@@ -63,25 +70,30 @@ class Tasks:
         finally:
             conversation.close()
 
-    async def predict(
+    def predict(
         self,
         model: str,
         x: Inputs,
         version: Version,
         outputs: Outputs,
         timeout_s: float | None,
-    ) -> Array | Prediction:
-        """Infer, together with other tasks where they ask at the same time."""
-        shortcut = self._shortcuts.find(model, version, outputs)
-        member = None if shortcut is None else shortcut.member(x, timeout_s)
-        if member is None:
-            deadline = self.conversations.begin(timeout_s)
-            return await self._predict(model, x, version, outputs, deadline)
-        try:
-            return await self._join(member)
-        except asyncio.CancelledError:
-            self._left(member)
-            raise
+    ) -> Awaitable[Array | Prediction]:
+        """Infer, together with other tasks where they ask at the same time.
+
+        Whoever is cancelled while it waits for this calls `forsake`.
+        """
+        member = self._shortcuts.member(model, x, version, outputs, timeout_s)
+        if member is not None:
+            # One coroutine less for each call, which is worth a fortieth of its time.
+            return self._join(member)
+        return self._predict(model, x, version, outputs, self.conversations.begin(timeout_s))
+
+    def forsake(self) -> None:
+        """Have the requests cancelled that nobody waits for any more."""
+        for group in self._groups:
+            for batch in group.running:
+                if isinstance(batch, Batch) and all(each.waiter.done() for each in batch.members):
+                    batch.task.cancel()
 
     async def _predict(
         self, model: str, x: Inputs, version: Version, outputs: Outputs, deadline: Deadline
@@ -93,15 +105,10 @@ class Tasks:
                 return await self.run(conversations.predict(model, x, version, outputs, deadline))
             member.span = current()
             self._shortcuts.remember(member.group, model, version, outputs)
-            try:
-                return await self._join(member)
-            except asyncio.CancelledError:
-                self._left(member)
-                raise
+            return await self._join(member)
 
     def _join(self, member: Member) -> asyncio.Future[Array | Prediction]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Array | Prediction] = loop.create_future()
+        future: asyncio.Future[Array | Prediction] = asyncio.Future()
         member.waiter = future
         group = member.group
         group.pending.append(member)
@@ -109,7 +116,7 @@ class Tasks:
             # Those who come in this turn of the loop go along.
             group.called = True
             self._groups.add(group)
-            loop.call_soon(self._start, group)
+            asyncio.get_running_loop().call_soon(self._start, group)
         if member.at_s < self._sweep_at_s:
             self._sweep_by(member.at_s)
         return future
@@ -134,17 +141,31 @@ class Tasks:
     ) -> AsyncGenerator[Array | Prediction, None]:
         waiting: deque[_Journey] = deque()
         broken: list[Exception] = []
+
+        async def answered() -> Sequence[Slot]:
+            journey = waiting.popleft()
+            try:
+                await journey.task
+            finally:
+                # Cancelled with whoever waits here.
+                journey.task.cancel()
+            return packing.take_out(journey.parcel)
+
         try:
             async for x in _each(batches, broken):
+                # The next request is on its way before the caller works on an answer.
+                slots = await answered() if packing.is_long() else ()
                 waiting.extend(map(self._begin, packing.add(x)))
-                if packing.is_full():
+                if packing.is_long() or packing.is_full():
                     waiting.extend(map(self._begin, packing.rest()))
-                    for slot in await waiting.popleft().end():
-                        yield packing.take_out(slot)
+                if packing.is_full():
+                    slots = *slots, *(await answered())
+                for slot in slots:
+                    yield slot.outcome()
             waiting.extend(map(self._begin, packing.rest()))
             while waiting:
-                for slot in await waiting.popleft().end():
-                    yield packing.take_out(slot)
+                for slot in await answered():
+                    yield slot.outcome()
             if broken:
                 raise broken[0]
         finally:
@@ -181,7 +202,7 @@ class Tasks:
         if group.pending and not group.watched:
             # Whoever is out should be back by then.
             group.watched = True
-            asyncio.get_running_loop().call_later(group.patience_s(), self._look_again, group)
+            asyncio.get_running_loop().call_later(group.patience_s, self._look_again, group)
 
     def _look_again(self, group: Group) -> None:
         group.watched = False
@@ -209,11 +230,6 @@ class Tasks:
         if following is not None:
             self._launch(following)
 
-    def _left(self, member: Member) -> None:
-        batch = member.batch
-        if batch is not None and not any(not other.waiter.done() for other in batch.members):
-            batch.task.cancel()
-
     def _sweep_by(self, at_s: float) -> None:
         """Look by then for callers whose time is up: one timer for all of them."""
         if self._sweep is not None:
@@ -238,9 +254,9 @@ class Tasks:
                 member.waiter.set_exception(
                     member.deadline.passed(model, self.conversations.target)
                 )
-                self._left(member)
             if not members:
                 self._groups.discard(group)
+        self.forsake()
         if next_at_s < self._sweep_at_s:
             self._sweep_by(next_at_s)
 
@@ -250,15 +266,6 @@ class _Journey(NamedTuple):
 
     parcel: Parcel
     task: asyncio.Task[None]
-
-    async def end(self) -> Sequence[Slot]:
-        """Wait for its answer, and return what has been filled."""
-        try:
-            await self.task
-        finally:
-            # Cancelled with whoever waits here.
-            self.task.cancel()
-        return self.parcel.slots
 
 
 async def _each(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from isotherm.client._blocking_calls import BlockingCalls
-from isotherm.client._coalescing import Batch, Lone, Member
+from isotherm.client._coalescing import Batch, Lone, Member, PlainMember
 from isotherm.client._conversation import Conversations, Outputs
 from isotherm.client._errors import IsothermError
 from isotherm.client._inputs import Inputs
@@ -21,9 +21,9 @@ from isotherm.client._methods import MODEL_INFER
 from isotherm.client._prediction import Prediction
 from isotherm.client._questions import Version
 from isotherm.client._settings import Settings
-from isotherm.client._shortcut import Shortcut, Shortcuts
+from isotherm.client._shortcut import Shortcuts
 from isotherm.client._steps import Call, Conversation, Deadline, Enter, Gate, Pause, Result, Step
-from isotherm.client._stream import REQUESTS, Packing, Parcel, until_broken
+from isotherm.client._stream import REQUESTS, Packing, Parcel, Slot, until_broken
 from isotherm.client._ticket import Ticket
 from isotherm.client._trace import current, prediction, traces
 from isotherm.v1.tensors import Array
@@ -68,11 +68,9 @@ class Threads:
         timeout_s: float | None,
     ) -> Array | Prediction:
         """Infer, together with other threads where they ask at the same time."""
-        shortcut = self._shortcuts.find(model, version, outputs)
-        if shortcut is not None:
-            member = shortcut.member(x, timeout_s)
-            if member is not None:
-                return self._share(member, shortcut)
+        member = self._shortcuts.member(model, x, version, outputs, timeout_s)
+        if member is not None:
+            return self._share(member)
         deadline = self.conversations.begin(timeout_s)
         with prediction(model, self.conversations.target) if traces() else _NO_SPAN:
             return self._predict(model, x, version, outputs, deadline)
@@ -88,30 +86,30 @@ class Threads:
         self._shortcuts.remember(member.group, model, version, outputs)
         return self._share(member)
 
-    def _share(self, member: Member, shortcut: Shortcut | None = None) -> Array | Prediction:
+    def _share(self, member: Member) -> Array | Prediction:
         """Infer at once where nobody else asks, else together with those who do."""
         group = member.group
-        ticket = member.waiter = Ticket()
         with group.lock:
-            if shortcut is not None and not group.running and not group.pending:
+            if not group.running and not group.pending and isinstance(member, PlainMember):
                 lone = Lone(time.monotonic())
                 group.running.add(lone)
             else:
                 lone = None
-                ticket.hang()
+                member.waiter = Ticket()
                 group.pending.append(member)
                 self._appoint(group.take())
-        if lone is not None and shortcut is not None:
-            return self._ask_alone(member, lone, shortcut)
+        if lone is not None:
+            return self._ask_alone(member, lone)
         batch = self._wait(member)
         if batch is not None:
             self._lead(batch)
+        ticket: Ticket = member.waiter
         return ticket.outcome()
 
-    def _ask_alone(self, member: Member, lone: Lone, shortcut: Shortcut) -> Array | Prediction:
+    def _ask_alone(self, member: Member, lone: Lone) -> Array | Prediction:
         group = member.group
         try:
-            request = shortcut.request(member.x)
+            request = group.served.plain.request(group.format.envelope, member.array)
             refusal: IsothermError | None = None
             if request is not None:
                 try:
@@ -128,7 +126,9 @@ class Threads:
             return self._go_on_alone(member, refusal)
         finally:
             with group.lock:
-                self._appoint(group.finish(lone))
+                following = group.finish(lone)
+                if following is not None:
+                    self._appoint(following)
 
     def _go_on_alone(self, member: Member, refusal: IsothermError | None) -> Array | Prediction:
         """Infer by a conversation, perhaps after a first attempt that has failed."""
@@ -172,21 +172,26 @@ class Threads:
                 context = copy_context()
                 waiting.append((parcel, pool.submit(context.run, self.run, parcel.conversation)))
 
-        def answered() -> Iterator[Array | Prediction]:
+        def answered() -> Sequence[Slot]:
             parcel, future = waiting.popleft()
             future.result()
-            for slot in parcel.slots:
-                yield packing.take_out(slot)
+            return packing.take_out(parcel)
 
         try:
             for x in until_broken(batches, broken):
+                # The next request is on its way before the caller works on an answer.
+                slots = answered() if packing.is_long() else ()
                 send(packing.add(x))
-                if packing.is_full():
+                if packing.is_long() or packing.is_full():
                     send(packing.rest())
-                    yield from answered()
+                if packing.is_full():
+                    slots = *slots, *answered()
+                for slot in slots:
+                    yield slot.outcome()
             send(packing.rest())
             while waiting:
-                yield from answered()
+                for slot in answered():
+                    yield slot.outcome()
             if broken:
                 raise broken[0]
         finally:
@@ -226,7 +231,7 @@ class Threads:
         woken = False
         try:
             while (left_s := member.at_s - time.monotonic()) > 0:
-                woken = ticket.wait(min(left_s, group.patience_s()))
+                woken = ticket.wait(min(left_s, group.patience_s))
                 if woken or ticket.over:
                     return ticket.lead
                 # Whoever is out should be back by now.
@@ -284,8 +289,8 @@ class Threads:
             self._appoint(group.finish(batch))
             sleeping = (each.waiter for each in batch.members if each is not batch.leader)
             tickets = [ticket for ticket in sleeping if ticket.asleep]
-            for index, ticket in enumerate(tickets, 1):
-                ticket.bequeath(tickets[index * _HEIRS : (index + 1) * _HEIRS])
+            for index, heirs in enumerate(range(_HEIRS, len(tickets), _HEIRS)):
+                tickets[index].bequeath(tickets[heirs : heirs + _HEIRS])
         for ticket in tickets[:_HEIRS]:
             ticket.ring()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from isotherm.client._coalescing import Batch
 from isotherm.client._errors import IsothermError
@@ -27,7 +27,8 @@ class Ticket:
         self.lead: Batch | None = None
         self._result: Any = None
         self._error: IsothermError | None = None
-        self._bell: Any = None
+        self._bell: Any = threading.Lock()
+        self._bell.acquire()
 
     def done(self) -> bool:
         """Tell whether it waits no more."""
@@ -54,11 +55,6 @@ class Ticket:
         self.lead = batch
         self.ring()
 
-    def hang(self) -> None:
-        """Get ready for `wait`, before anybody else knows of the ticket."""
-        self._bell = threading.Lock()
-        self._bell.acquire()
-
     def wait(self, timeout_s: float) -> bool:
         """Wait until something has come; False when nothing has."""
         bell = self._bell
@@ -72,7 +68,8 @@ class Ticket:
             finally:
                 # The traceback would hold the error in a circle.
                 self._error = None
-        return cast("Array | Prediction", self._result)
+        result: Array | Prediction = self._result
+        return result
 
     def ring(self) -> None:
         """Wake it; for once, and by one thread only."""

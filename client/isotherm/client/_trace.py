@@ -1,6 +1,6 @@
 """Spans of a client's calls, for programs that trace with OpenTelemetry.
 
-OpenTelemetry is no dependency: who traces has imported it. Where no provider of spans is set, the
+OpenTelemetry is no dependency. Where no provider of spans is set, the
 current span's context still goes along with every call.
 """
 
@@ -15,18 +15,14 @@ import grpc
 
 from isotherm.client._security import Metadata
 
-_MODULE: Final = "opentelemetry.trace"
+# Who traces has imported it.
+MODULE: Final = "opentelemetry.trace"
 _NAME: Final = "isotherm.client"
-
-
-def imported() -> bool:
-    """Tell whether anybody in this process can trace."""
-    return _MODULE in sys.modules
 
 
 def traces() -> bool:
     """Tell whether spans are wanted: a provider of them has been set."""
-    if _MODULE not in sys.modules:
+    if MODULE not in sys.modules:
         return False
     from opentelemetry import trace
 
@@ -35,7 +31,7 @@ def traces() -> bool:
 
 def with_trace(metadata: Metadata | None) -> Metadata | None:
     """Return what a call brings: `metadata`, and the current span's context where there is one."""
-    if _MODULE not in sys.modules:
+    if MODULE not in sys.modules:
         return metadata
     from opentelemetry import trace
 

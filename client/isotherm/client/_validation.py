@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from isotherm.client._errors import InvalidInputError
 from isotherm.v1.cells import Cells
 from isotherm.v1.tensors import Array
@@ -24,12 +21,3 @@ def check(cells: Cells, array: Array, *, model: str) -> None:
     refused = cells.refused(array)
     if refused is not None:
         raise InvalidInputError(cells.complaint(array, refused, model), model=model)
-
-
-def bad_rows(cells: Cells, array: Array) -> NDArray[np.intp]:
-    """Return the indices, ascending, of the rows that `check` refuses.
-
-    `array` has shape (rows, features); of a merged batch the caller knows whose rows they are.
-    """
-    refused = cells.refused(array)
-    return np.empty(0, np.intp) if refused is None else np.flatnonzero(refused.any(axis=1))

@@ -156,7 +156,8 @@ def importing(imported: dict[str, list[float]]) -> list[str]:
     aims = dict.fromkeys((imports.LAZY, imports.TOUCHED), f"<= {IMPORT_SHARE:g}")
     return [
         f"**Imports**, in fresh processes (medians of {len(needed)}); `isotherm.client` loads "
-        "what is behind a name when that is first asked for, so the third line is what counts",
+        "what is behind a name when that is first asked for, and the protocol's messages and all "
+        "that works with them when the first client is made: the fourth line is the whole",
         "",
         "| | time | of the first | target |",
         "| --- | --- | --- | --- |",

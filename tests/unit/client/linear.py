@@ -39,6 +39,8 @@ class LinearModel:
     contract: str = ""
     version: str = "1"
     max_batch_size: int = 8
+    # Of the configuration, beside the contract.
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 def thermometer_contract() -> Contract:
@@ -247,6 +249,8 @@ class LinearServer:
         model = self.model(request.name, request.version, context)
         answer = pb.ModelConfigResponse(config=pb.ModelConfig(name=request.name))
         answer.config.max_batch_size = model.max_batch_size
+        for name, value in model.parameters.items():
+            answer.config.parameters[name].string_value = value
         if model.contract:
             answer.config.parameters[contracts.METADATA_KEY].string_value = model.contract
         return answer

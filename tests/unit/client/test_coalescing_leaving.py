@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import CancelledError, Future
 
+import numpy as np
 import pytest
 
 from isotherm.client import CallCancelledError, ClosedError, DeadlineExceededError
@@ -19,6 +20,8 @@ from tests.unit.client.sharing import known, row, rows_of
 
 # Long enough for a request to be on its way, on a machine that does other things as well.
 SOON_S = 0.3
+# Sooner than anybody's time is up, which ends a request as well.
+AT_ONCE_S = 3.0
 only_tasks = pytest.mark.parametrize("kind", ["tasks"])
 only_threads = pytest.mark.parametrize("kind", ["threads"])
 
@@ -107,7 +110,7 @@ def test_where_nobody_s_time_lasts_the_request_ends_too(
     """The server is told."""
     futures = shared(driver, gate, SOON_S, SOON_S)
     errors = [each.exception(PATIENCE_S) for each in futures]
-    ended = server.inferences[1].over.wait(PATIENCE_S)
+    ended = server.inferences[1].over.wait(AT_ONCE_S)
     gate.open_all()
 
     assert all(isinstance(error, DeadlineExceededError) for error in errors)
@@ -142,12 +145,29 @@ def test_where_all_tasks_are_cancelled_so_is_the_request(
     futures[0].cancel()
     half = server.inferences[1].over.is_set()
     futures[1].cancel()
-    ended = server.inferences[1].over.wait(PATIENCE_S)
+    ended = server.inferences[1].over.wait(AT_ONCE_S)
     gate.open_all()
 
     assert not half
     assert ended
     assert driver.ask("predict", "plane", row(7)).item() == 7
+
+
+@only_tasks
+def test_so_is_that_of_an_interval(driver: Driver, server: LinearServer, gate: Gate) -> None:
+    """It is a prediction like others."""
+    gate.open()
+    for _ in range(2):
+        driver.ask("predict_interval", "line", [[50.0]])
+    server.inferences.clear()
+    held = server.delay = Gate()
+    future = driver.call("predict_interval", "line", np.array([[50]], np.float32))
+    held.wait_for(1)
+    future.cancel()
+    ended = server.inferences[0].over.wait(AT_ONCE_S)
+    held.open()
+
+    assert ended
 
 
 @only_tasks
@@ -216,7 +236,7 @@ def test_closing_ends_the_calls_of_all_who_wait(
     assert all(isinstance(error, CallCancelledError | ClosedError) for error in errors)
     assert len({id(error) for error in errors}) == len(futures)
     assert "closed" in str(errors[0])
-    assert server.inferences[1].over.wait(PATIENCE_S)
+    assert server.inferences[1].over.wait(AT_ONCE_S)
 
 
 class _InterruptedError(BaseException):

@@ -14,6 +14,7 @@ from isotherm.client._served import Served, describe
 from isotherm.client._steps import Deadline
 from isotherm.client._ticket import Ticket
 from isotherm.v1 import open_inference_pb2 as pb
+from isotherm.v1.tensors import Array, decode_raw
 from tests.unit.client.tensors_strategy import unhurried
 
 
@@ -40,6 +41,15 @@ def join(group: Group, sizes: list[int]) -> list[Member]:
     return members
 
 
+def sent_arrays(batch: Batch) -> list[Array]:
+    """Return the arrays of a request, as a server reads them."""
+    message = pb.ModelInferRequest.FromString(batch.request())
+    return [
+        decode_raw(each.name, each.datatype, each.shape, raw, kind="input")
+        for each, raw in zip(message.inputs, message.raw_input_contents, strict=True)
+    ]
+
+
 @unhurried
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=30),
@@ -59,7 +69,7 @@ def test_everybody_who_stays_gets_its_own_rows(
     batch = group.take()
     while batch is not None:
         assert group.take() is None
-        (_, _, first), (_, _, second) = batch.fitted()
+        first, second = sent_arrays(batch)
         assert len(first) == len(second) == sum(member.rows for member in batch.members) <= limit
         assert second.tolist() == np.repeat(first, 2, 1).tolist()
         sent += batch.members

@@ -51,10 +51,23 @@ def test_the_package_alone_loads_nothing_that_the_command_line_does_not_need():
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_the_names_alone_load_no_messages():
+    """They take longest, and come with the first client."""
+    done = _python(
+        "import sys; from isotherm.client import AsyncClient, Client;"
+        "late = ('isotherm.v1.open_inference_pb2', 'numpy');"
+        "before = [name for name in late if name in sys.modules];"
+        "Client('127.0.0.1:1').close();"
+        "print(before, [name for name in late if name in sys.modules])"
+    )
+
+    assert done.stdout == "[] ['isotherm.v1.open_inference_pb2', 'numpy']\n", done.stderr
+
+
 def test_the_client_pulls_in_nothing_but_the_base_install():
     """It needs grpcio, numpy and protobuf."""
     done = _python(
-        "import sys; from isotherm.client import *;"
+        "import sys; from isotherm.client import *; Client('127.0.0.1:1').close();"
         f"print([name for name in {_HEAVY} if name in sys.modules])"
     )
 

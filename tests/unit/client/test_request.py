@@ -79,6 +79,20 @@ def test_arrays_that_do_not_lie_row_by_row_are_written_row_by_row() -> None:
     assert envelope.request([("x", "FP32", np.repeat(array, 2, axis=1)[:, ::2])]) == expected
 
 
+def test_the_rows_of_several_are_written_one_after_the_other() -> None:
+    """As if they had been one array, however each of them lies in memory."""
+    envelope = Envelope("m", "", ())
+    whole = np.arange(36, dtype="<f4").reshape(9, 4)
+    strided = np.repeat(whole[5:], 2, axis=1)[:, ::2]
+    expected = envelope.request([("x", "FP32", whole)])
+
+    for parts in ([whole[:1], whole[1:5], whole[5:]], [whole[:5], strided], [strided]):
+        rows = np.concatenate(parts)
+        data = envelope.merged("x", "FP32", parts)
+        assert data == envelope.request([("x", "FP32", rows)])
+        assert (data == expected) == np.array_equal(rows, whole)
+
+
 def test_ever_other_shapes_do_not_fill_the_memory(monkeypatch) -> None:
     """And are written all the same."""
     monkeypatch.setattr(_request, "_MOST_HEADS", 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
@@ -121,13 +122,36 @@ def test_small_batches_that_follow_each_other_travel_together(
 def test_batches_for_a_server_that_runs_long_requests_in_parts_travel_together(
     driver: Driver, server: LinearServer
 ) -> None:
-    """It is one that sends a contract; what a model takes at once is its own affair then."""
+    """It is one of ours; what a model takes at once is its own affair then."""
     known(server, driver, "line", [32.0])
     results = list(driver.stream("line", [np.full(8, 32 + 1.8 * n) for n in range(8)]))
 
     for number, result in enumerate(results):
         np.testing.assert_allclose(result.y, np.full((8, 1), number), atol=1e-4)
     assert [32, 32] == [len(rows) for rows in rows_of(server)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [
+        pytest.param({"isotherm.provider": "cpu"}, [20, 20], id="ours, without a contract"),
+        pytest.param({"isotherm.provider": ""}, [5] * 8, id="another, which says nothing"),
+        pytest.param({"max_queue": "9"}, [5] * 8, id="another"),
+    ],
+)
+def test_it_is_told_by_what_no_other_server_says_of_a_model(
+    driver: Driver, server: LinearServer, parameters: dict[str, str], sent: list[int]
+) -> None:
+    """In the model's configuration; with a contract, or without one."""
+    server.models["line"] = dataclasses.replace(
+        server.models["line"], contract="", parameters=parameters
+    )
+    known(server, driver, "line", [32.0])
+    results = list(driver.stream("line", [np.full((5, 1), 32 + 1.8 * n, "f4") for n in range(8)]))
+
+    for number, result in enumerate(results):
+        np.testing.assert_allclose(result.y, np.full((5, 1), number), atol=1e-4)
+    assert sent == [len(rows) for rows in rows_of(server)]
 
 
 def test_batches_for_a_model_that_takes_none_are_not_merged(
@@ -153,10 +177,10 @@ def test_without_coalescing_each_batch_has_a_request_of_its_own(
     assert sorted(rows_of(server)) == [row(n) for n in range(9)]
 
 
-def test_rows_are_read_ahead_no_further_than_a_server_lets_wait(
+def test_rows_are_sent_ahead_no_further_than_a_server_lets_wait(
     driver: Driver, server: LinearServer, gate: Gate
 ) -> None:
-    """Long batches are read ahead by rows, not by number."""
+    """Long batches are sent by rows, not by number; one more is read, and takes the next place."""
     taken = 0
 
     def reading() -> Iterator[Any]:
@@ -168,12 +192,29 @@ def test_rows_are_read_ahead_no_further_than_a_server_lets_wait(
     stream = driver.stream("plane", reading(), in_flight=20)
     future = _later(lambda: next(stream))
     gate.wait_for(4)
-    read = taken
+    assert eventually(lambda: taken == 5)
+    sent = len(server.inferences)
     gate.open()
     future.result(PATIENCE_S)
+    # Whatever whoever has the first answer does with it.
+    followed = eventually(lambda: len(server.inferences) == 5)
+    read = taken
     stream.close()
 
-    assert read == 4
+    assert sent == 4
+    assert followed
+    assert read == 5
+
+
+def test_they_travel_together_however_many_rows_are_on_their_way(
+    driver: Driver, server: LinearServer
+) -> None:
+    """Two go into a request, and eight are as many rows as a server lets wait."""
+    known(server, driver, "line", [32.0])
+    results = list(driver.stream("line", [np.full(4096, 32.0 + n) for n in range(32)]))
+
+    assert [(1.8 * result.y[0, 0]).round() for result in results] == list(range(32))
+    assert [8192] * 16 == [len(rows) for rows in rows_of(server)]
 
 
 def test_a_batch_among_others_that_is_refused_fails_in_its_turn(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isotherm.client import InvalidInputError
-from isotherm.client._validation import bad_rows, check
+from isotherm.client._validation import check
 from isotherm.v1.cells import Cells
 from isotherm.v1.contract_pb2 import (
     NON_FINITE_ACCEPT,
@@ -58,16 +58,12 @@ def test_finite_numbers_pass(array):
 
     check(cells, array, model="m")
 
-    assert bad_rows(cells, array).tolist() == []
-
 
 def test_a_model_that_takes_nan_gets_it():
     """The contract says so."""
     cells, array = _cells(NON_FINITE_ACCEPT), np.full((2, 2), np.nan)
 
     check(cells, array, model="m")
-
-    assert bad_rows(cells, array).tolist() == []
 
 
 def test_a_column_that_the_contract_does_not_name_goes_by_the_input():
@@ -76,15 +72,3 @@ def test_a_column_that_the_contract_does_not_name_goes_by_the_input():
 
     with pytest.raises(InvalidInputError, match="row 0 of input 'x' has nan for 'x'"):
         check(_cells(NON_FINITE_REFUSE), array, model="m")
-
-
-def test_all_bad_rows_of_a_merged_batch_are_found():
-    """Each caller learns of its own."""
-    array = np.ones((5, 2), np.float32)
-    array[1, 0] = array[3, 1] = np.nan
-    array[4] = np.inf
-
-    rows = bad_rows(_cells(NON_FINITE_REFUSE), array)
-
-    assert rows.dtype == np.intp
-    assert rows.tolist() == [1, 3, 4]

@@ -84,6 +84,10 @@ _KNOWN: Final = (
         packages=("onnxruntime", "prometheus_client", "grpc_health", "grpc_reflection"),
     ),
     Command(
+        name="doctor",
+        summary="Show what models can run on here, and what mends the rest.",
+    ),
+    Command(
         name="predict",
         summary="Ask a served model for predictions.",
         app="isotherm.client.cli.predict:app",

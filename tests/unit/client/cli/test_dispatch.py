@@ -46,7 +46,17 @@ def test_all_parts_are_listed_with_static_help(isotherm):
     result = isotherm("--help")
 
     assert result.exit_code == 0
-    for name in ("demo", "train", "serve", "predict", "bench", "feedback", "inspect", "health"):
+    for name in (
+        "demo",
+        "train",
+        "serve",
+        "doctor",
+        "predict",
+        "bench",
+        "feedback",
+        "inspect",
+        "health",
+    ):
         assert f"  {name} " in result.stdout
 
 
