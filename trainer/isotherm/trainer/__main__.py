@@ -62,6 +62,7 @@ def train(
     batch_size: flags.BatchSize = None,
     patience: flags.Patience = None,
     device: flags.Device = None,
+    cuda_graphs: flags.CudaGraphs = None,
     precision: flags.Precision = None,
     checkpoint: flags.Checkpoint = None,
     checkpoint_every: flags.CheckpointEvery = None,

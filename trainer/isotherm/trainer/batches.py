@@ -69,7 +69,7 @@ class Rows:
 
 
 class Batches:
-    """Iterate over the rows to learn from, in another order every epoch.
+    """Iterate over the rows to learn from, in another order every epoch, where they lie.
 
     There is no DataLoader: gathering row by row in Python costs several times the arithmetic.
     """
@@ -100,13 +100,20 @@ class Batches:
         return self._steps
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield x, y and the weights of each batch, as `Rows` has them."""
+        """Yield what `take` makes each batch of: nothing where one batch has all rows."""
         if self._steps == 1:
-            yield self._batch
+            yield ()
             return
         device = self.generator.device
         order = torch.randperm(self._rows, generator=self.generator, device=device)
         # Equal parts: a last batch of one row has no statistics.
         for chosen in order.tensor_split(self._steps):
-            x, y, weights = (part.index_select(0, chosen).transpose(0, 1) for part in self._parts)
-            yield x, y, weights * (self._rows / len(chosen))
+            yield (chosen,)
+
+    def take(self, *chosen: Tensor) -> tuple[Tensor, ...]:
+        """Return x, y and the weights of a batch, as `Rows` has them."""
+        if not chosen:
+            return self._batch
+        (rows,) = chosen
+        x, y, weights = (part.index_select(0, rows).transpose(0, 1) for part in self._parts)
+        return x, y, weights * (self._rows / len(rows))

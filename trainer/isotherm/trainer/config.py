@@ -46,8 +46,8 @@ ModelChoice = str
 Loss = Literal["mse", "l1", "huber", "cross_entropy"]
 Optimizer = Literal["adam", "adamw", "sgd", "lbfgs"]
 Schedule = Literal["constant", "cosine", "one-cycle", "step"]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bf16", "auto"]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Precision = Literal["float32", "tf32", "bf16", "auto"]
 
 # What the leaderboard calls its models; the second pair is for labels.
 _CHOICES: Final = ("auto", "mean", "line", "network", "prior", "logistic")
@@ -103,10 +103,13 @@ class FitConfig(Section):
     batch_size: int | None = Field(default=None, ge=1)
     # Stop after so many epochs without a better validation loss; 0: never.
     patience: int = Field(default=0, ge=0)
-    # auto: CUDA where there is one and the table is large enough to gain from it.
+    # auto: CUDA where there is one and the table is large enough to gain from it; `cuda:1` is the
+    # second one.
     device: Device = "auto"
-    # Of the layers while they learn. auto: bf16 where the device has it and the network is large
-    # enough to gain from it.
+    # On CUDA, record the steps of a network and replay them, where that is faster.
+    cuda_graphs: bool = True
+    # Of the layers while they learn; tf32 is for CUDA. auto: bf16 where the device has it and the
+    # network is large enough to gain from it.
     precision: Precision = "float32"
     seed: int = Field(default=0, ge=0, lt=2**63)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from isotherm.trainer import transform
+from isotherm.trainer import precision, transform
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Column, Floats, Table
 from isotherm.trainer.estimator import Fitted
@@ -44,6 +44,7 @@ _MISSING: Final = MappingProxyType(
 PACKAGES: Final = ("isotherm", "numpy", "onnx", "onnxscript", "torch")
 
 
+@precision.exact()
 def describe(fitted: Fitted, config: TrainConfig, created_at: datetime) -> v1.Contract:
     """Build the contract of a fitted model."""
     table = fitted.table

@@ -9,6 +9,7 @@ TrainerError
 │   ├── StudyError          a search to continue, or the file for it
 │   └── RepositoryError     the folder to publish to, or the folder for pictures
 ├── TrainingError           the loss left the finite numbers
+├── DeviceMemoryError       the device has no room for the training
 ├── TuneError               a search found no model, or a trial broke down
 ├── WorldError              another process of the same training is gone, or does otherwise
 ├── TrackingError           the model is published, and a store was not told of it
@@ -56,6 +57,10 @@ class TrainingError(TrainerError):
     """The loss left the finite numbers."""
 
 
+class DeviceMemoryError(TrainerError):
+    """The device has no room for the training; nothing was published."""
+
+
 class TuneError(TrainerError):
     """A search found no model that could be trained."""
 
@@ -78,3 +83,11 @@ class ParityError(TrainerError):
 
 class RuntimeMissingError(TrainerError):
     """ONNX Runtime, which the parity check runs on, is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, without its full stop: those of others say more than helps.
+
+    Of one that says nothing, it is the name.
+    """
+    return str(error).partition("\n")[0].rstrip(". ") or type(error).__name__

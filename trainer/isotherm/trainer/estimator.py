@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from isotherm.trainer import coverage as coverages
-from isotherm.trainer import interval, select
+from isotherm.trainer import device, interval, precision, select
 from isotherm.trainer import objective as objectives
 from isotherm.trainer.checkpoint import Checkpoints
 from isotherm.trainer.config import TrainConfig
@@ -61,7 +61,22 @@ def fit(
     modules: Mapping[str, nn.Module] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
-    """Compare the candidates and build the served module of the chosen one."""
+    """Compare the candidates and build the served module of the chosen one.
+
+    Raises:
+        DeviceMemoryError: the device has no room for it.
+    """
+    with device.room(), precision.exact():
+        return _fit(table, config, watch, modules, checkpoints)
+
+
+def _fit(
+    table: Table,
+    config: TrainConfig,
+    watch: Watch | None,
+    modules: Mapping[str, nn.Module] | None,
+    checkpoints: Checkpoints | None,
+) -> Fitted:
     leaderboard = select.compare(table, config, watch, modules=modules, checkpoints=checkpoints)
     residuals = leaderboard.chosen.interval_residuals
     if any(table.classes):

@@ -196,12 +196,25 @@ Patience = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="auto, cpu or cuda.", show_default="auto", rich_help_panel=_TRAINING),
+    typer.Option(
+        help="auto, cpu, cuda, or cuda:1 for the second one.",
+        show_default="auto",
+        rich_help_panel=_TRAINING,
+    ),
+]
+CudaGraphs = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-graphs/--no-cuda-graphs",
+        help="On CUDA, record the steps of a network and replay them, where that is faster.",
+        show_default="cuda-graphs",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="Of the layers while they learn: float32, bf16, or auto.",
+        help="Of the layers while they learn: float32, tf32 (on CUDA), bf16, or auto.",
         show_default="float32",
         rich_help_panel=_TRAINING,
     ),

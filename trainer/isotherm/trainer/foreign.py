@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isotherm.trainer import contract, export, layers, objective, parity, probes
+from isotherm.trainer import contract, export, layers, objective, parity, precision, probes
 from isotherm.trainer.columns import Floats
 from isotherm.trainer.data import Table
 from isotherm.trainer.errors import DataError, ExportError, LayerError
@@ -150,6 +150,7 @@ def check_sample(table: Table) -> None:
         raise DataError(msg)
 
 
+@precision.exact()
 def describe(
     table: Table,
     answers: Callable[[Floats], Floats],

@@ -29,7 +29,8 @@ _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "fit": (
             *("epochs", "learning_rate", "weight_decay", "seed", "loss", "optimizer", "schedule"),
-            *("clip_norm", "batch_size", "patience", "device", "precision"),
+            *("clip_norm", "batch_size", "patience", "device", "cuda_graphs"),
+            "precision",
         ),
         "tune": ("trials", "jobs", "timeout", "storage", "prune"),
         "tracking": ("tensorboard", "mlflow", "experiment", "register"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from isotherm.trainer import optimizers, precision
+from isotherm.trainer import recorder as recorders
 from isotherm.trainer.batches import Batches, Rows
 from isotherm.trainer.checkpoint import Checkpoint
 from isotherm.trainer.config import FitConfig
@@ -20,8 +20,11 @@ from isotherm.trainer.errors import TrainingError
 from isotherm.trainer.model import seeded
 from isotherm.trainer.objective import Objective
 from isotherm.trainer.progress import OnEpoch
-from isotherm.trainer.session import Curves, History, Session
+from isotherm.trainer.proof import Learning
+from isotherm.trainer.recorder import Recorder, Tensors
+from isotherm.trainer.session import Curves, DivergedError, History, Session
 from isotherm.trainer.stack import Copies
+from isotherm.trainer.steps import Step, Steps
 
 __all__ = ["Curves", "History", "OnEpoch", "fit", "threads"]
 
@@ -44,51 +47,68 @@ def fit(
     told: int | None = None,
     on_epoch: OnEpoch | None = None,
     checkpoint: Checkpoint | None = None,
+    recorder: Recorder | None = None,
 ) -> Curves:
     """Train every copy on its rows; return the losses.
 
     `objective` is squared errors unless told, `decay` the penalty of each copy, `epochs` where to
     stop on the schedule of `config`. `on_epoch` is told about the first `told` copies. A
-    `checkpoint` is continued if it exists, and saved to.
+    `checkpoint` is continued if it exists, and saved to. The `recorder` is the device's own.
     """
     epochs, objective = epochs or config.epochs, objective or Objective()
     batches = Batches(rows, config)
     optimizer = optimizers.build(copies, config)
-    schedule = optimizers.schedule(optimizer, config, config.epochs * len(batches))
+    total = config.epochs * len(batches)
+    schedule = optimizers.schedule(optimizer, config, total)
     worth = rows.x.shape[1] if rows.worth is None else rows.worth
     penalty = optimizers.Penalty(copies, optimizer, config, rows=worth, decay=decay)
-    session = Session(copies, rows, optimizer, schedule, batches, config.patience, told)
+    device = rows.x.device
+    recorder = recorder or recorders.of(device, config, total, recordable=copies.recordable)
+    patient = recorder is not None or device.type == "cuda"
+    session = Session(
+        copies, rows, optimizer, schedule, batches, config.patience, told, patient=patient
+    )
     forward = precision.forward(copies, config)
-    step: Any = partial(
+    gradients = partial(
         _gradients, copies, forward, objective, optimizer, penalty, config.clip_norm
     )
+    step: Step = partial(_step, batches, optimizer, precision.learning(gradients, config))
+    if recorder:
+        step = Steps(step, [Learning(copies=copies, optimizer=optimizer)], recorder)
     # Where the training pass answers every row as it will be served, no second pass is needed.
-    as_served = forward is copies and not copies.stochastic
+    as_served = forward is copies and config.precision != "tf32" and not copies.stochastic
     one_pass = batches.whole and as_served and not session.best
     tested = rows.tested and not one_pass
-    with seeded(config.seed), threads(rows):
+    with recorders.working(recorder, device), seeded(config.seed), threads(rows):
         session.resume(checkpoint)
         for epoch in range(session.epoch + 1, epochs + 1):
             if session.best and session.best.exhausted(session.epoch):
                 break
             copies.train(True)
-            looks: Looks = []
-            losses = []
+            # The rows' losses in the last batch: all of them, where there is one.
+            losses, each = [], rows.held_out
             for batch in batches:
-                looks = []
-                # The gradients are a closure because LBFGS looks more than once a step.
-                optimizer.step(partial(step, looks, *batch))
+                each, loss = step(*batch)
+                # A recorded step writes each of its losses in the same place.
+                losses.append(loss.clone() if recorder else loss)
                 if schedule:
                     schedule.step()
-                losses.append(looks[0][1])
-            training = _finite(losses, epoch, config, checkpoint)
-            each = _evaluate(copies, rows, objective) if tested else looks[0][0]
-            validation = session.record(epoch, training, each)
-            if on_epoch:
-                on_epoch(epoch, training[0], validation)
-            if checkpoint and (epoch % checkpoint.every == 0 or epoch == epochs):
+            session.note(epoch, losses, _evaluate(copies, rows, objective) if tested else each)
+            saving = checkpoint and (epoch % checkpoint.every == 0 or epoch == epochs)
+            if saving or session.due:
+                _read(session, config, on_epoch, checkpoint)
+            if checkpoint and saving:
                 session.save(checkpoint)
+        _read(session, config, on_epoch, checkpoint)
     return session.curves()
+
+
+def _step(batches: Batches, optimizer: Optimizer, gradients: Any, *chosen: Tensor) -> Tensors:
+    """Make a step; return the loss of each row of the batch, and of each copy."""
+    looks: Looks = []
+    # The gradients are a closure because LBFGS looks more than once a step.
+    optimizer.step(partial(gradients, looks, *batches.take(*chosen)))
+    return looks[0]
 
 
 def _gradients(
@@ -136,19 +156,19 @@ def threads(rows: Rows) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _finite(
-    steps: list[Tensor], epoch: int, config: FitConfig, checkpoint: Checkpoint | None
-) -> list[float]:
-    """Return the epoch's mean loss of each copy; raise TrainingError where there is none."""
-    losses: list[float] = (torch.stack(steps).mean(dim=0) if steps[1:] else steps[0]).tolist()
-    if math.isfinite(sum(losses)):
-        return losses
-    wrong = next(step for step in steps if not step.isfinite().all())
-    step = next(i for i, losses in enumerate(steps, start=1) if losses is wrong)
-    kept = f"; the last good checkpoint is '{checkpoint.path}'" if checkpoint else ""
-    value = wrong[~wrong.isfinite()][0].item()
-    msg = (
-        f"the loss became {value} in epoch {epoch}, step {step} of {len(steps)}; nothing was "
-        f"published{kept}. Lower the learning rate ({config.learning_rate:g})"
-    )
-    raise TrainingError(msg)
+def _read(
+    session: Session, config: FitConfig, on_epoch: OnEpoch | None, checkpoint: Checkpoint | None
+) -> None:
+    """Read and tell the losses that were noted; raise TrainingError where there is none."""
+    try:
+        for told in session.read():
+            if on_epoch:
+                on_epoch(*told)
+    except DivergedError as error:
+        kept = f"; the last good checkpoint is '{checkpoint.path}'" if checkpoint else ""
+        msg = (
+            f"the loss became {error.value} in epoch {error.epoch}, step {error.step} of "
+            f"{error.steps}; nothing was published{kept}. Lower the learning rate "
+            f"({config.learning_rate:g})"
+        )
+        raise TrainingError(msg) from error

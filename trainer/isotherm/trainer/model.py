@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +163,9 @@ def penalised(model: nn.Module) -> tuple[str, ...]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let torch draw from `seed` inside the block; the caller's random state is left alone."""
-    with torch.random.fork_rng():
+    # A device that nobody has used yet is not started for that: it takes seconds and memory.
+    cuda: Any = torch.cuda
+    with torch.random.fork_rng([cuda.current_device()] if cuda.is_initialized() else []):
         torch.manual_seed(seed)
         yield
 

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from isotherm.trainer import embeddings, encoding, model
+from isotherm.trainer import device, embeddings, encoding, model
 from isotherm.trainer.config import FitConfig, NetworkConfig
 from isotherm.trainer.data import Table
 from isotherm.trainer.errors import ConfigError
@@ -17,9 +17,6 @@ from isotherm.trainer.objective import Objective
 # Early stopping on fewer rows stops on noise: on two held-out readings of the thermometer it raised
 # the leave-one-out error from 2.1 to 3.5.
 EARLY_STOPPING_ROWS: Final = 100
-
-# A table of more numbers gains from a GPU; on a smaller one its launches cost more than they save.
-_DEVICE_NUMBERS: Final = 100_000
 
 # What stands in a layer for as many numbers as the table makes, and as many as it wants.
 _WIDTH: Final = re.compile(r"\b(?:inputs|outputs)\b")
@@ -85,14 +82,4 @@ def check(config: FitConfig, rows: int) -> None:
             "hold-out stops on noise; leave it out, and the penalty keeps the network smooth"
         )
         raise ConfigError(msg)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        msg = "fit.device is 'cuda', and torch finds no CUDA device here; use auto or cpu"
-        raise ConfigError(msg)
-
-
-def device(config: FitConfig, numbers: int) -> torch.device:
-    """Return where a table of so many numbers is trained on."""
-    if config.device == "auto":
-        worth = numbers >= _DEVICE_NUMBERS and torch.cuda.is_available()
-        return torch.device("cuda" if worth else "cpu")
-    return torch.device(config.device)
+    device.check(config)

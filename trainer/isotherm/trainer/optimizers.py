@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, optim
@@ -48,6 +49,42 @@ def schedule(optimizer: optim.Optimizer, config: FitConfig, steps: int) -> Lambd
         return None
     factor = {"cosine": _cosine, "one-cycle": _one_cycle, "step": _step}[config.schedule]
     return LambdaLR(optimizer, lambda step: factor(min(step / steps, 1.0)))
+
+
+class Rate:
+    """The learning rate as a number on the device, where a recorded step sees it change.
+
+    The optimizer's own stays a number of the host's, which schedules and checkpoints know.
+    """
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        parameter: Tensor = optimizer.param_groups[0]["params"][0]
+        # On CUDA fused optimizers read 32 bits. On the CPU, with 64, no digit is lost.
+        bits = torch.float32 if parameter.device.type == "cuda" else torch.float64
+        self._rate = torch.zeros((), dtype=bits, device=parameter.device)
+        self._held = math.nan
+
+    def update(self, share: float = 1.0) -> None:
+        """Bring the optimizer's rate to the device, or a share of it."""
+        wanted = self._optimizer.param_groups[0]["lr"] * share
+        if wanted != self._held:
+            self._rate.fill_(wanted)
+            self._held = wanted
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the optimizer the number on the device, in place of its own."""
+        # Not kept: continuing from a checkpoint replaces it.
+        (group,) = self._optimizer.param_groups
+        own: dict[str, Any] = {name: group[name] for name in ("lr", "capturable") if name in group}
+        group["lr"] = self._rate
+        if "capturable" in group:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            group.update(own)
 
 
 class Penalty:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from isotherm.trainer import precision
 from isotherm.trainer.data import Floats
 from isotherm.trainer.errors import ParityError, RuntimeMissingError
 
@@ -33,6 +34,7 @@ def runtime() -> Any:
     return onnxruntime
 
 
+@precision.exact()
 def check(
     content: bytes,
     module: nn.Module,

@@ -1,14 +1,15 @@
-"""Precision: whether layers are computed in bfloat16 while they learn.
+"""Precision: with how many bits layers are computed while they learn.
 
 The weights, their steps, the loss and all that is measured and exported stay in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from isotherm.trainer.stack import Copies
 _ENOUGH: Final = 50_000
 # What Linux calls the instructions for it, of x86 and of ARM.
 _INSTRUCTIONS: Final = {"amx_bf16", "avx512_bf16", "bf16"}
+# torch's annotations do not know all of them.
+_BACKENDS: Final[Any] = torch.backends
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -43,6 +46,40 @@ def forward(copies: Copies, config: FitConfig) -> Forward:
         return outputs.float()
 
     return lowered
+
+
+def learning(work: Callable[..., Tensor], config: FitConfig) -> Callable[..., Tensor]:
+    """Return the work of a step, with products of fewer bits on CUDA where TF32 is asked for."""
+    if config.precision != "tf32":
+        return work
+
+    def coarser(*arguments: Any) -> Tensor:
+        with _products("tf32", [_BACKENDS.cuda.matmul]):
+            return work(*arguments)
+
+    return coarser
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Multiply float32 numbers with all their bits, whatever the caller's settings for torch are.
+
+    So is all that is measured, exported and compared; and what learns, unless it is told otherwise.
+    """
+    with _products("ieee", [_BACKENDS.cuda.matmul, _BACKENDS.mkldnn.matmul]):
+        yield
+
+
+@contextmanager
+def _products(bits: str, places: Sequence[Any]) -> Iterator[None]:
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = bits
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
 
 
 @cache

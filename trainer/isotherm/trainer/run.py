@@ -20,6 +20,7 @@ from isotherm.trainer import (
     export,
     networks,
     parity,
+    precision,
     probes,
     publish,
     select,
@@ -188,6 +189,7 @@ def file_of(
     return content, _verify(content, fitted, described.golden, config.fit.seed)
 
 
+@precision.exact()
 def _verify(content: bytes, fitted: estimator.Fitted, golden: Golden, seed: int) -> float:
     """Compare torch and ONNX Runtime, near the table and far from it; return the difference."""
     absolute, relative = golden.absolute_tolerance, golden.relative_tolerance

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from torch import nn
 
-from isotherm.trainer import arrays, frames, networks, validation
+from isotherm.trainer import arrays, device, frames, networks, precision, validation
 from isotherm.trainer import objective as objectives
 from isotherm.trainer.config import (
     IN_MEMORY,
@@ -55,6 +55,7 @@ class _Sequential:
         batch_size: int | None = None,
         patience: int = 0,
         device: str = "auto",
+        cuda_graphs: bool = True,
         precision: str = "float32",
         seed: int = 0,
         categories: Sequence[str] | Mapping[str, str] = (),
@@ -78,6 +79,7 @@ class _Sequential:
         self.batch_size = batch_size
         self.patience = patience
         self.device = device
+        self.cuda_graphs = cuda_graphs
         self.precision = precision
         self.seed = seed
         self.categories = categories
@@ -124,7 +126,8 @@ class _Sequential:
         del given["module"]
         config = validated({"name": "model", "data": {"dataset": IN_MEMORY}, "fit": given}).fit
         table = arrays.table(x, y, labels=labels, weight=weight, **columns)
-        core, self.history_ = validation.alone(*self._training(table, config))
+        with device.room(), precision.exact():
+            core, self.history_ = validation.alone(*self._training(table, config))
         self.served_ = wrap(table, core, np.zeros(table.y.shape[1]))
         self.n_features_in_ = table.x.shape[1]
         self._columns = table.features

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, optim
@@ -13,6 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from isotherm.trainer.batches import Batches, Rows
 from isotherm.trainer.checkpoint import Checkpoint
 from isotherm.trainer.stack import Copies
+
+# Seconds between two looks at what a device has come to, each of which stops it for a while.
+_PATIENCE_S: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +89,27 @@ class Best:
         self._weights = state["weights"]
 
 
+class DivergedError(Exception):
+    """The loss of a copy has left the finite numbers in some step of an epoch."""
+
+    def __init__(self, epoch: int, steps: Sequence[Tensor]) -> None:
+        super().__init__(epoch)
+        self.epoch = epoch
+        wrong = next(index for index, step in enumerate(steps) if not step.isfinite().all())
+        self.step, self.steps = wrong + 1, len(steps)
+        self.value: float = steps[wrong][~steps[wrong].isfinite()][0].item()
+
+
+class _Epoch(NamedTuple):
+    """An epoch's losses, on the device: of each step and their mean, shape (copies,), and so on."""
+
+    number: int
+    steps: list[Tensor]
+    training: Tensor
+    held_out: Tensor | None
+    watched: Tensor | None
+
+
 class Session:
     """The parts of a training that change, saved and restored together."""
 
@@ -96,7 +122,10 @@ class Session:
         batches: Batches,
         patience: int,
         told: int | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
+        """Take what changes; `patient`: whoever reads losses waits for a device, so let it be."""
         self._copies = copies
         self._rows = rows
         self._folds = rows.folds(told)
@@ -109,27 +138,56 @@ class Session:
         # A list of the copies' losses for each epoch.
         self._training: list[list[float]] = []
         self._held_out: list[list[float]] = []
+        self._unread: list[_Epoch] = []
+        self._patient = patient
+        self._read_s = time.monotonic()
 
-    def record(self, epoch: int, training: list[float], each: Tensor) -> float:
-        """Note the losses of an epoch; return the one to tell: of rows that were not learned from.
+    def note(self, epoch: int, steps: list[Tensor], each: Tensor) -> None:
+        """Note the losses of an epoch, without a look at them: the device need not have them yet.
 
         Args:
             epoch: that has ended.
-            training: the loss of each copy.
+            steps: the loss of each copy in each step, shape (copies,).
             each: the loss of each row, shape (copies, rows).
         """
         self.epoch = epoch
-        self._training.append(training)
-        validation = math.nan
-        if self._folds:
-            held_out: list[float] = (each * self._rows.held_out).sum(dim=-1).tolist()
-            self._held_out.append(held_out)
-            validation = sum(held_out[: self._told]) / self._folds
+        training = torch.stack(steps).mean(dim=0) if steps[1:] else steps[0]
+        held_out = (each * self._rows.held_out).sum(dim=-1) if self._folds else None
+        watched = None
         if self.best and self._rows.validation is not None:
-            losses = (each * self._rows.validation).sum(dim=-1)
-            self.best.update(epoch, losses)
-            validation = validation if self._folds else losses[0].item()
-        return validation
+            watched = (each * self._rows.validation).sum(dim=-1)
+            self.best.update(epoch, watched)
+        self._unread.append(_Epoch(epoch, steps, training, held_out, watched))
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to read what was noted: at once, or now and then on a device."""
+        return not self._patient or time.monotonic() - self._read_s >= _PATIENCE_S
+
+    def read(self) -> Iterator[tuple[int, float, float]]:
+        """Yield each epoch that was noted, with the loss of the first copy, and the one to tell.
+
+        That is the loss of rows that were not learned from. This waits for the device, once.
+
+        Raises:
+            DivergedError: a loss has left the finite numbers; the epochs before it were yielded.
+        """
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        training = _numbers([one.training for one in unread])
+        held_out = _numbers([one.held_out for one in unread if one.held_out is not None])
+        watched = _numbers([one.watched for one in unread if one.watched is not None])
+        self._read_s = time.monotonic()
+        for index, one in enumerate(unread):
+            if not math.isfinite(sum(training[index])):
+                raise DivergedError(one.number, one.steps)
+            self._training.append(training[index])
+            validation = watched[index][0] if watched else math.nan
+            if held_out:
+                self._held_out.append(held_out[index])
+                validation = sum(held_out[index][: self._told]) / self._folds
+            yield one.number, training[index][0], validation
 
     def curves(self) -> Curves:
         """Put the best weights back, and return the losses of all epochs."""
@@ -182,6 +240,13 @@ def load(copies: Copies, tensors: dict[str, Tensor]) -> None:
     """Put saved tensors into the copies."""
     for name, value in copies.state().items():
         value.copy_(tensors[name])
+
+
+def _numbers(losses: list[Tensor]) -> list[list[float]]:
+    """Return the numbers of some tensors, all at once."""
+    if losses[1:]:
+        return cast("list[list[float]]", torch.stack(losses).tolist())
+    return [one.tolist() for one in losses]
 
 
 def _mean(losses: list[float]) -> float:

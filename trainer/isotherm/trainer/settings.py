@@ -11,16 +11,17 @@ from isotherm.trainer.data import Table
 def recipe(table: Table, config: TrainConfig) -> dict[str, object]:
     """Return the settings that made the model, with the layers that the defaults stand for."""
     # What is as it was before there was a choice is not told: files and checkpoints stay the same.
-    usual_bits = config.fit.precision == "float32"
+    # Nor is what changes no number.
+    usual = {"precision"} if config.fit.precision == "float32" else set()
     resolved: dict[str, object] = config.model_dump(
         mode="json",
         include={"model", "coverage", "fit"},
-        exclude={"fit": {"precision"}} if usual_bits else None,
+        exclude={"fit": {"cuda_graphs", *usual}},
     )
     (width, *_) = objectives.of(table, config.fit.loss).widths(len(table.targets))
-    usual = model.seed_layers(features=embeddings.inner_width(table.features), targets=width)
+    seed_layers = model.seed_layers(features=embeddings.inner_width(table.features), targets=width)
     for name, one in config.candidates.items():
-        layers = one.layers or (() if one.factory else usual)
+        layers = one.layers or (() if one.factory else seed_layers)
         resolved[name] = one.model_dump(mode="json") | {"layers": list(layers)}
     return resolved | _encoded(table) | _rows(table)
 

@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from isotherm.trainer.embeddings import Embeddings
 from isotherm.trainer.layers import ACTIVATIONS
-from isotherm.trainer.model import named_layers, penalised
+from isotherm.trainer.model import LinearSkip, named_layers, penalised
 
 Parameters = dict[str, Tensor]
 
@@ -28,6 +28,14 @@ _ELEMENTWISE: Final = (
     nn.Identity,
 )
 
+# What steps are recorded of.
+_KNOWN: Final = frozenset(
+    {
+        *(nn.BatchNorm1d, nn.LayerNorm, nn.Linear, nn.ParameterList, nn.PReLU, nn.Sequential),
+        *(Embeddings, LinearSkip, *_ELEMENTWISE),
+    }
+)
+
 
 class Copies(Protocol):
     """What the loop trains: models of one architecture, each with its weights."""
@@ -38,6 +46,8 @@ class Copies(Protocol):
     penalised: tuple[str, ...]
     # Whether training draws numbers, or looks at other rows of the batch.
     stochastic: bool
+    # Whether a step on the device is the same operations each time.
+    recordable: bool
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map `x` of shape (C, R, F) to (C, R, O), each copy its own rows."""
@@ -69,6 +79,7 @@ class Single:
         self.parameters: Parameters = dict(self._model.named_parameters())
         self.penalised = penalised(model)
         self.stochastic = is_stochastic(model)
+        self.recordable = is_recordable(model)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map `x` of shape (1, R, F) to (1, R, O)."""
@@ -115,6 +126,7 @@ class Stack:
         }
         self.penalised = penalised(model)
         self.stochastic = is_stochastic(model)
+        self.recordable = is_recordable(model)
         self._forward = _by_layers(self._model) or _by_vmap(self._model)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -146,6 +158,18 @@ def is_stochastic(model: nn.Module) -> bool:
     """Whether the model answers otherwise while it trains."""
     return any(
         isinstance(layer, _DROPOUTS) or has_batch_statistics(layer) for layer in model.modules()
+    )
+
+
+def is_recordable(model: nn.Module) -> bool:
+    """Whether the model does the same in every step: a module of the user's own may not.
+
+    What its Python does besides, such as counting steps, would not be done again in a recording.
+    """
+    return all(
+        # torch has no public name for hooks that are there.
+        type(layer) in _KNOWN and not (layer._forward_hooks or layer._forward_pre_hooks)  # noqa: SLF001
+        for layer in model.modules()
     )
 
 

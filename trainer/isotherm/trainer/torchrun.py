@@ -23,8 +23,8 @@ from torch import distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from isotherm.trainer.errors import ConfigError, WorldError
-from isotherm.trainer.world import Alone, Several, World, first_line
+from isotherm.trainer.errors import ConfigError, WorldError, first_line
+from isotherm.trainer.world import Alone, Several, World
 
 # How long a process waits for another one that is still there; one that ends is noticed at once.
 TIMEOUT_S: Final = 1800

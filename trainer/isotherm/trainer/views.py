@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isotherm.trainer import embeddings, networks, stops
+from isotherm.trainer import device, embeddings, stops
 from isotherm.trainer import weights as averages
 from isotherm.trainer.batches import Rows
 from isotherm.trainer.config import FitConfig
@@ -91,7 +91,7 @@ def of(
         validation=None if watched is None else _shares(watched, table.weights),
         worth=None if plain else _worth(learned, table.weights),
     )
-    place = networks.device(config, rows.x.numel())
+    place = device.choose(config, rows.x.numel())
     return View(rows=rows.to(place), inputs=inputs, outputs=outputs, classes=labels)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.distributed_c10d import Store
 
-from isotherm.trainer.errors import TrainerError, WorldError
+from isotherm.trainer.errors import TrainerError, WorldError, first_line
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -225,11 +225,6 @@ def _report(error: BaseException) -> None:
 
 def _sentence(error: BaseException) -> str:
     return str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says first: gloo's say more than helps."""
-    return str(error).partition("\n")[0]
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -329,6 +329,15 @@ def test_several_processes_are_not_told_to_keep_it_in_memory(tmp_path, created_a
         command.train(config(path, data__stream=False), created_at=created_at, world=world)
 
 
+def test_several_processes_do_not_share_one_device(tmp_path, created_at):
+    path = write(tmp_path / "a.parquet", numbers(100))
+    world = Alone()
+    world.size = 2
+    settings = config(path, fit__device="cuda:1")
+    with pytest.raises(ConfigError, match="'cuda:1', and 2 processes have a device each"):
+        command.train(settings, created_at=created_at, world=world)
+
+
 def test_loss_that_leaves_the_numbers_ends_the_training(tmp_path, created_at):
     path = write(tmp_path / "far.parquet", numbers(4000))
     settings = config(path, fit__optimizer="sgd", fit__learning_rate=1e30)

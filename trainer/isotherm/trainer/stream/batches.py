@@ -37,19 +37,25 @@ class Batches:
         self._frame = frame
         self._features, self._targets = len(frame.features), len(frame.targets)
         self._place = place
+        self._one = torch.ones((), device=place)
         self._encoder = EncodedModel(nn.Sequential(), frame.encoding).to(place)
+
+    def placed(self, rows: Tensor) -> Tensor:
+        """Return decoded rows on the device, which then fetches them by itself.
+
+        It does so while it computes, and while the next ones are dealt.
+        """
+        if self._place.type == "cuda":
+            rows = rows.pin_memory()
+        return rows.to(self._place, non_blocking=True)
 
     @torch.no_grad()
     def of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return encoded features, targets as they are, and what each row counts."""
-        if self._place.type == "cuda":
-            # The device then fetches it by itself, while it computes and the next one is dealt.
-            rows = rows.pin_memory()
-        rows = rows.to(self._place, non_blocking=True)
+        """Return encoded features, targets as they are, and what each placed row counts."""
         x = self._encoder.encoded(rows[:, : self._features])
         y = rows[:, self._features : self._features + self._targets]
         weighted = self._frame.decoder.weight is not None
-        return x, y, rows[:, -1] if weighted else rows.new_ones(())
+        return x, y, rows[:, -1] if weighted else self._one
 
     def held_out(self, rows: Values, *, stopping: bool) -> HeldOut:
         """Return the rows to measure by; `stopping`: every second one decides when to stop."""
@@ -59,7 +65,7 @@ class Batches:
             learned[:, first:last] = self._frame.outputs.standardise(
                 rows[:, first:last].astype(np.float64)
             )
-        x, y, counts = self.of(torch.from_numpy(learned))
+        x, y, counts = self.of(self.placed(torch.from_numpy(learned)))
         counts = counts.expand(len(rows))
         deciding = torch.zeros(len(rows), device=self._place)
         if stopping:

@@ -98,6 +98,12 @@ def train(
             "--no-stream out, or start one process"
         )
         raise ConfigError(msg)
+    if world.size > 1 and ":" in config.fit.device:
+        msg = (
+            f"fit.device is '{config.fit.device}', and {world.size} processes have a device each; "
+            "say cuda, without the number (CUDA_VISIBLE_DEVICES chooses among them)"
+        )
+        raise ConfigError(msg)
     first = world.rank == 0
     parity.runtime()
     if first:

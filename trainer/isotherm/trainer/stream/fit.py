@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from isotherm.trainer import embeddings, interval, networks, select
+from isotherm.trainer import device, embeddings, interval, networks, precision, select
 from isotherm.trainer.batches import BATCH_ROWS
 from isotherm.trainer.candidates import Candidate, measured
 from isotherm.trainer.checkpoint import Checkpoint
@@ -25,6 +25,7 @@ from isotherm.trainer.folds import Folds
 from isotherm.trainer.loop import History
 from isotherm.trainer.model import parameter_count
 from isotherm.trainer.progress import OnRows, Watch
+from isotherm.trainer.recorder import Recorder
 from isotherm.trainer.splits import Split
 from isotherm.trainer.stream import baselines
 from isotherm.trainer.stream.batches import Batches
@@ -87,18 +88,20 @@ def fit(
     Raises:
         ConfigError: a setting does not suit a stream.
         TrainingError: a loss left the finite numbers.
+        DeviceMemoryError: the device has no room for it.
         WorldError: the processes did not come to the same models.
     """
-    learners, passes = training(
-        prepared, nets, world=world, watch=watch, on_rows=on_rows, checkpoint=checkpoint
-    )
-    passes.run()
-    cores = {one.name: _settled(one, prepared.frame) for one in learners}
-    # Each process has made its own steps: what they come to is one model, or nobody's.
-    for name, core in cores.items():
-        world.same(f"parameters of the {name} of digest", _digest(core))
-    history = next(one.history for one in learners if one.name in nets)
-    return _compared(prepared, cores, history)
+    with device.room(), precision.exact():
+        learners, passes = training(
+            prepared, nets, world=world, watch=watch, on_rows=on_rows, checkpoint=checkpoint
+        )
+        passes.run()
+        cores = {one.name: _settled(one, prepared.frame) for one in learners}
+        # Each process has made its own steps: what they come to is one model, or nobody's.
+        for name, core in cores.items():
+            world.same(f"parameters of the {name} of digest", _digest(core))
+        history = next(one.history for one in learners if one.name in nets)
+        return _compared(prepared, cores, history)
 
 
 def training(
@@ -109,13 +112,14 @@ def training(
     watch: Watch | None = None,
     on_rows: OnRows | None = None,
     checkpoint: Checkpoint | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[list[Learner], Training]:
-    """Return the learners, and what trains them."""
+    """Return the learners, and what trains them; the `recorder` is the device's own."""
     config, frame, survey = prepared.config, prepared.frame, prepared.survey
     plan = planned(frame, survey, config, world)
     if world.rank == 0 and not plan.whole and plan.groups_a_fill < FEW_GROUPS:
         _log.warning(_FEW, plan.groups_a_fill, config.data.memory)
-    place = networks.device(config.fit, frame.files.rows * frame.decoder.width)
+    place = device.choose(config.fit, frame.files.rows * frame.decoder.width)
     steps = max(world.gather(plan.steps))
     learners = [*_learners(prepared, nets, steps, place)]
     batches = Batches(frame, place)
@@ -131,6 +135,7 @@ def training(
         on_rows=on_rows,
         checkpoint=checkpoint,
         every=config.checkpoint.steps,
+        recorder=recorder,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from isotherm.trainer import optimizers, precision
 from isotherm.trainer.config import FitConfig
 from isotherm.trainer.objective import Objective
+from isotherm.trainer.proof import Learning
 from isotherm.trainer.session import Best, History, load
 from isotherm.trainer.stack import Single
 from isotherm.trainer.world import World
@@ -43,29 +44,36 @@ class Learner:
         self._penalty = optimizers.Penalty(
             self.copies, self._optimizer, config, rows=rows, decay=(decay,)
         )
+        self._gradients: Any = precision.learning(self._look, config)
         self._best = Best(self.copies, config.patience) if config.patience else None
         self.loss = torch.zeros((), device=place)
+        self._loss = self.loss
         self._training: list[float] = []
         self._validation: list[float] = []
         self._parameters = [*self.copies.parameters.values()]
+        # Whether it has had no better epoch within the patience.
+        self.exhausted = False
 
     @property
-    def exhausted(self) -> bool:
-        """Whether it has had no better epoch within the patience."""
-        return self._best is not None and self._best.exhausted(len(self._training))
+    def learning(self) -> Learning:
+        """All that a step changes."""
+        return Learning(copies=self.copies, optimizer=self._optimizer, sums=(self.loss,))
 
     @property
     def history(self) -> History:
         """The losses after each epoch."""
         return History(training=tuple(self._training), validation=tuple(self._validation))
 
-    def step(self, batch: tuple[Tensor, Tensor, Tensor] | None, world: World) -> None:
+    def step(self, batch: tuple[Tensor, Tensor, Tensor] | None, world: World) -> Tensor:
         """Learn from encoded rows, targets as they are learned, and what each row counts.
 
-        With None there are no rows here, but in other processes.
+        With None there are no rows here, but in other processes. Returns the loss.
         """
-        look: Any = partial(self._look, batch, world)
-        self._optimizer.step(look)
+        self._optimizer.step(partial(self._gradients, batch, world))
+        return self._loss
+
+    def advance(self) -> None:
+        """Go on in the schedule, after a step."""
         if self._schedule:
             self._schedule.step()
 
@@ -84,6 +92,7 @@ class Learner:
         if self._clip:
             optimizers.clip(self.copies, self._clip)
         self.loss += loss
+        self._loss = loss
         return loss
 
     @torch.no_grad()
@@ -105,6 +114,8 @@ class Learner:
         self.loss.zero_()
         if self._best:
             self._best.update(len(self._training), (losses * watched).sum().reshape(1))
+            # Asked before every step, and answered by the device: once an epoch is enough.
+            self.exhausted = self._best.exhausted(len(self._training))
 
     def finish(self) -> nn.Sequential:
         """Return the model with the weights of its best epoch, or of the last one."""
@@ -133,6 +144,7 @@ class Learner:
             self._schedule.load_state_dict(state["schedule"])
         if self._best:
             self._best.load_state_dict(_to(state["best"], self.loss.device))
+            self.exhausted = self._best.exhausted(len(self._training))
 
 
 def _to(value: Any, place: torch.device) -> Any:

@@ -9,13 +9,17 @@ from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
+from isotherm.trainer import recorder as recorders
 from isotherm.trainer.checkpoint import Checkpoint
 from isotherm.trainer.config import FitConfig
 from isotherm.trainer.copies import one_thread
 from isotherm.trainer.errors import TrainingError
 from isotherm.trainer.model import seeded
 from isotherm.trainer.progress import OnRows, Watch
+from isotherm.trainer.recorder import Recorder, Tensors
+from isotherm.trainer.steps import Step, Steps
 from isotherm.trainer.stream.batches import Batches, HeldOut
 from isotherm.trainer.stream.learner import Learner
 from isotherm.trainer.stream.shuffle import Walk
@@ -46,12 +50,21 @@ class Training:
         on_rows: OnRows | None = None,
         checkpoint: Checkpoint | None = None,
         every: int = 1000,
+        recorder: Recorder | None = None,
     ) -> None:
         """Take what to learn from, of so many rows, and whom to tell.
 
-        A checkpoint is saved every so many steps.
+        A checkpoint is saved every so many steps. The `recorder` is the device's own.
         """
         self._learners = learners
+        self._place = learners[0].loss.device
+        self._active: list[Learner] = []
+        self._steps: Step = self._learn
+        # What processes send each other in a step is not recorded.
+        recordable = world.size == 1 and all(one.copies.recordable for one in learners)
+        self._recorder = recorder or recorders.of(
+            self._place, config, walk.steps * config.epochs, recordable=recordable
+        )
         self._walk = walk
         self._batches = batches
         self._held_out = held_out
@@ -77,40 +90,55 @@ class Training:
         # Dropout draws other numbers in each process.
         seed = (self._config.seed + self._world.rank) % 2**63
         few = self._walk.numbers_a_step < _SINGLE_THREAD_NUMBERS
-        with seeded(seed), one_thread() if few else nullcontext():
+        working = recorders.working(self._recorder, self._place)
+        with working, seeded(seed), one_thread() if few else nullcontext():
             self._resume()
-            if self._exhausted():
+            self._attend()
+            if not self._active:
                 return
             for rows in self._walk.batches(self._step, epochs):
-                batch = None if rows is None else self._batches.of(rows)
-                for learner in self._learners:
-                    if not learner.exhausted:
-                        learner.step(batch, self._world)
+                if rows is None:
+                    self._learn()
+                else:
+                    self._steps(self._batches.placed(rows))
+                for learner in self._active:
+                    learner.advance()
                 self._step += 1
                 self._tell()
                 ended = self._step % steps == 0
                 if ended:
                     self._end_epoch()
-                over = ended and (self._step == steps * epochs or self._exhausted())
+                over = ended and (self._step == steps * epochs or not self._active)
                 if saving and (over or self._step % self._every == 0):
                     self._save()
                 if over:
                     return
 
-    def _exhausted(self) -> bool:
-        return all(learner.exhausted for learner in self._learners)
+    def _learn(self, *rows: Tensor) -> Tensors:
+        """Make one step of each learner that has not ended, from placed rows; without any, none."""
+        batch = self._batches.of(*rows) if rows else None
+        return tuple([learner.step(batch, self._world) for learner in self._active])
+
+    def _attend(self) -> None:
+        """Learn with those learners that have not ended."""
+        active = [learner for learner in self._learners if not learner.exhausted]
+        if active == self._active:
+            return
+        self._active = active
+        self._steps = self._learn
+        if self._recorder and active:
+            self._steps = Steps(self._learn, [one.learning for one in active], self._recorder)
 
     def _end_epoch(self) -> None:
         epoch, held = self._step // self._walk.steps, self._held_out
-        for learner in self._learners:
-            if learner.exhausted:
-                continue
+        for learner in self._active:
             self._check(learner)
             self._world.settle(learner.copies.module)
             learner.end_epoch(self._walk.steps, held.x, held.y, held.weights, held.watched)
             if learner.name in self._told:
                 training, validation = learner.history.training, learner.history.validation
                 self._told[learner.name](epoch, training[-1], validation[-1])
+        self._attend()
 
     def _tell(self) -> None:
         steps = self._walk.steps
@@ -143,10 +171,9 @@ class Training:
         """Write where this training stands: all processes together, rank 0 to the disk."""
         for learner in self._learners:
             self._check(learner)
-        cuda = torch.cuda.is_available()
         rng = {"torch": torch.get_rng_state()}
-        if cuda:
-            rng["cuda"] = torch.cuda.get_rng_state()
+        if self._place.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self._place)
         state: dict[str, Any] = {
             "step": self._step,
             "learners": {one.name: one.state_dict() for one in self._learners},
@@ -167,5 +194,5 @@ class Training:
             learner.load_state_dict(state["learners"][learner.name])
         rng = state["rng"][self._world.rank]
         torch.set_rng_state(rng["torch"])
-        if "cuda" in rng and torch.cuda.is_available():
-            torch.cuda.set_rng_state(rng["cuda"])
+        if "cuda" in rng and self._place.type == "cuda":
+            torch.cuda.set_rng_state(rng["cuda"], self._place)

@@ -58,6 +58,7 @@ def tune(
     batch_size: flags.BatchSize = None,
     patience: flags.Patience = None,
     device: flags.Device = None,
+    cuda_graphs: flags.CudaGraphs = None,
     precision: flags.Precision = None,
     trials: tune_flags.Trials = None,
     jobs: tune_flags.Jobs = None,

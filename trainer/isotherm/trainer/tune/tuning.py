@@ -112,7 +112,7 @@ def identity(chosen: Space, metric: str) -> Mapping[str, object]:
             "table": config.data.model_dump(mode="json", exclude=_ELSEWHERE)
             | {"sha256": table.sha256, "metric": metric},
             "network": config.network.model_dump(mode="json"),
-            "fit": config.fit.model_dump(mode="json", exclude={"device"}),
+            "fit": config.fit.model_dump(mode="json", exclude={"device", "cuda_graphs"}),
             "space": chosen.described(),
         }
     )
