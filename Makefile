@@ -10,7 +10,7 @@ PROTO_OUT ?= proto
 # every worker of pytest all of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-balancing bench-client bench-overload bench-peers bench-server bench-stream bench-swap bench-trainer bench-transports check clean demo dist example format mypy proto pyright test test-fast test-slow
+.PHONY: bench-balancing bench-client bench-gpu bench-overload bench-peers bench-server bench-stream bench-swap bench-trainer bench-transports check clean demo dist example format gpu-bundle mypy proto pyright test test-fast test-slow
 
 demo: $(VENV)/.installed
 	$(BIN)/isotherm demo
@@ -95,6 +95,10 @@ bench-balancing: $(VENV)/.installed
 bench-client: $(VENV)/.installed
 	$(BIN)/python tests/bench/client.py --write
 
+# On a machine with an NVIDIA GPU, in under eight minutes; writes docs/performance.md.
+bench-gpu: $(VENV)/.installed
+	$(BIN)/python tests/bench/gpu.py --json build/gpu.json --write
+
 # Three times the capacity, and a fast model beside a slow one; writes docs/performance.md.
 bench-overload: $(VENV)/.installed
 	$(BIN)/python tests/bench/overload.py --write
@@ -115,6 +119,10 @@ bench-swap: $(VENV)/.installed
 # writes docs/performance.md.
 bench-trainer: $(VENV)/.installed
 	$(BIN)/python tests/bench/trainer.py --write
+
+# What a GPU machine without a network lacks, into build/gpu-bundle: tests/gpu/README.md.
+gpu-bundle: $(VENV)/.installed
+	$(BIN)/python -m tests.gpu.bundle
 
 clean:
 	rm -rf build dist $(VENV) $(PROTO_VENV)

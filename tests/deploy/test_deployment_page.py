@@ -19,6 +19,7 @@ GUIDES = (
     "scale-out",
     "containers",
     "balancing",
+    "gpu",
     "operations",
     "sizing",
 )

@@ -39,9 +39,10 @@ def test_figures_are_those_of_the_measurement(monkeypatch, tmp_path):
     assert "| 1-13-1 | 1 | 1,234 us |" in page()
 
 
-def test_there_are_no_figures_of_a_gpu_yet():
-    """The page says so: with the first ones it has to say what they are."""
-    assert "GPU" not in figures.PAGE.read_text(encoding="utf-8")
+def test_the_figures_of_a_gpu_are_elsewhere():
+    """The page says where; they are no rows of its own table."""
+    assert "\n## On a GPU\n" in figures.PAGE.read_text(encoding="utf-8")
+    assert "(performance.md#on-a-gpu)" in page()
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,52 @@ def counting() -> onnx.ModelProto:
     )
 
 
+def outer() -> onnx.ModelProto:
+    """Return y = x times the sum of the row's squares, by way of all products of two numbers.
+
+    x [batch, length] FP32 to y [batch, length], of any length: its square is what a row takes.
+    """
+    return _model(
+        [
+            helper.make_node("Unsqueeze", ["x", "second"], ["across"]),
+            helper.make_node("Unsqueeze", ["x", "third"], ["down"]),
+            helper.make_node("Mul", ["across", "down"], ["products"]),
+            helper.make_node("MatMul", ["products", "down"], ["column"]),
+            helper.make_node("Squeeze", ["column", "third"], ["y"]),
+        ],
+        [_info("x", TensorProto.FLOAT, "length")],
+        [_info("y", TensorProto.FLOAT, "length")],
+        [
+            numpy_helper.from_array(np.array([1], np.int64), "second"),
+            numpy_helper.from_array(np.array([2], np.int64), "third"),
+        ],
+    )
+
+
+def standardised() -> onnx.ModelProto:
+    """Return y = (x - 2) / 0.5 by a BatchNormalization: x [batch, 3] FP32 to y [batch, 3]."""
+    columns = {"scale": 1.0, "shift": 0.0, "mean": 2.0, "variance": 0.25}
+    return _model(
+        [helper.make_node("BatchNormalization", ["x", *columns], ["y"], epsilon=0.0)],
+        [_info("x", TensorProto.FLOAT, 3)],
+        [_info("y", TensorProto.FLOAT, 3)],
+        [
+            numpy_helper.from_array(np.full(3, value, np.float32), name)
+            for name, value in columns.items()
+        ],
+    )
+
+
+def averaged() -> onnx.ModelProto:
+    """Return y = the mean of each row, by a ReduceMean: x [batch, 3] FP32 to y [batch, 1]."""
+    return _model(
+        [helper.make_node("ReduceMean", ["x", "axes"], ["y"])],
+        [_info("x", TensorProto.FLOAT, 3)],
+        [_info("y", TensorProto.FLOAT, 1)],
+        [numpy_helper.from_array(np.array([1], np.int64), "axes")],
+    )
+
+
 def slow() -> onnx.ModelProto:
     """Return y = x after as many turns as the largest x: x [batch, 1] FP32, some 0.1 ms a turn."""
     square = helper.make_tensor_type_proto(TensorProto.FLOAT, [128, 128])

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from tests.support.ports import free_port
 
-START_TIMEOUT_S = 60.0
+# Where time is dear, less.
+START_TIMEOUT_S = float(os.environ.get("SERVER_START_S", "60"))
 STOP_TIMEOUT_S = 60.0
+# Characters that tell what went wrong.
+LOG_END = 4000
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
@@ -144,14 +147,23 @@ def serving(repository: Path | str, *flags: str, wait: bool = True) -> Iterator[
                 assert gone_or_ready, f"not ready in time:\n{server.log}"
                 assert process.poll() is None, f"ended while starting:\n{server.log}"
             yield server
+        except BaseException as error:
+            error.add_note(f"the server's log ends:\n{server.log[-LOG_END:]}")
+            raise
         finally:
             if process.poll() is None:
                 process.terminate()
-                try:
-                    process.wait(STOP_TIMEOUT_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has ended, and end it when that takes too long or is interrupted."""
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def failing(repository: Path | str, *flags: str) -> tuple[int, str]:

@@ -44,9 +44,40 @@ def _gpus() -> Panels:
     )
 
 
+def _models() -> Panels:
+    each = "{{model}} {{version}}"
+    memory = select("isotherm_model_device_memory_bytes")
+    yield lines(
+        Frame("Memory by model", "What loading each version took of the GPUs' memory.", "bytes"),
+        Query(f"sum by (model, version) ({memory})", each),
+        stacked=True,
+    )
+    yield lines(
+        Frame(
+            "Break-even",
+            "Batches of so many rows and more run on the GPU; 1: all do, 0: none does.",
+            "short",
+        ),
+        Query(
+            f"max by (instance, model, version) ({select('isotherm_model_break_even_rows')})",
+            f"{{{{instance}}}} {each}",
+        ),
+    )
+    fell_back = select("isotherm_provider_fallback")
+    yield lines(
+        Frame("Fallbacks", "Servers that run a version on the CPU for want of CUDA.", "short"),
+        Query(f"sum by (model, version) ({fell_back})", each),
+    )
+    graphs = select("isotherm_model_cuda_graphs")
+    yield lines(
+        Frame("Recorded runs", "Sizes of batches that replay a CUDA graph.", "short"),
+        Query(f"min by (model, version) ({graphs})", each),
+    )
+
+
 BOARD: Final = Board(
     "isotherm-gpu",
     "Isotherm: GPU",
-    "The GPUs that servers run on: how busy, how full, and what they draw.",
-    {"GPUs": _gpus},
+    "The GPUs that servers run on: how busy, how full, what they draw, and what runs there.",
+    {"GPUs": _gpus, "Models": _models},
 )

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from isotherm.server import cpus, flags, logs, observing, repository_flags
+from isotherm.server import cpus, flags, gpus, logs, observing, placement_flags, repository_flags
 from isotherm.server.config import (
     BatchingConfig,
+    DeviceConfig,
     LimitsConfig,
     SecurityConfig,
     ServerConfig,
     TracingConfig,
     VettingConfig,
 )
-from isotherm.server.errors import StartError
+from isotherm.server.errors import ConfigError, StartError
 
 _log = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class ProviderChoice(StrEnum):
-    """Where models run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class ModelControlChoice(StrEnum):
@@ -82,20 +76,11 @@ def serve(
         int, typer.Option(help="HTTP port of /metrics.", envvar="ISOTHERM_METRICS_PORT")
     ] = 8002,
     http_port: flags.HttpPort = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            help="Worker processes; 0 for one a CPU that this container may use.",
-            envvar="ISOTHERM_WORKERS",
-        ),
-    ] = 1,
-    provider: Annotated[
-        ProviderChoice,
-        typer.Option(
-            help="auto takes CUDA where it works, and says so where it does not.",
-            envvar="ISOTHERM_PROVIDER",
-        ),
-    ] = ProviderChoice.auto,
+    workers: placement_flags.Workers = None,
+    provider: placement_flags.Provider = placement_flags.ProviderChoice.auto,
+    device_ids: placement_flags.DeviceIds = None,
+    cuda_graphs: placement_flags.CudaGraphs = True,
+    gpu_memory_limit: placement_flags.GpuMemoryLimit = 4096,
     transport: Annotated[
         TransportChoice,
         typer.Option(
@@ -127,20 +112,8 @@ def serve(
             envvar="ISOTHERM_MAX_QUEUE_BYTES",
         ),
     ] = 256 << 20,
-    instances: Annotated[
-        int,
-        typer.Option(
-            help="Batches of one model that may run at once, where they are long.",
-            envvar="ISOTHERM_INSTANCES",
-        ),
-    ] = 1,
-    intra_op_threads: Annotated[
-        int,
-        typer.Option(
-            help="Threads that share one run on the CPU; 0 for as many CPUs as may be used.",
-            envvar="ISOTHERM_INTRA_OP_THREADS",
-        ),
-    ] = 1,
+    instances: placement_flags.Instances = None,
+    intra_op_threads: placement_flags.IntraOpThreads = 1,
     drain_delay: Annotated[
         float,
         typer.Option(
@@ -220,6 +193,7 @@ def serve(
         _fail(f"--log-level is '{log_level}', expected one of {', '.join(logs.LEVELS)}", log_format)
     logs.configure(log_level, process="isotherm", form=log_format.value)
     try:
+        devices = gpus.used(provider.value, _device_ids(device_ids))
         config = ServerConfig(
             repository=repository,
             model_name=model_name,
@@ -228,7 +202,7 @@ def serve(
             grpc_port=grpc_port,
             metrics_port=metrics_port,
             http_port=http_port,
-            workers=workers or cpus.allowed(),
+            workers=_workers(workers, devices),
             provider=provider.value,
             transport=transport.value,
             intra_op_threads=intra_op_threads or cpus.allowed(),
@@ -237,8 +211,10 @@ def serve(
                 max_queue_delay_us=max_queue_delay_us,
                 max_queue_rows=max_queue_rows,
                 max_queue_bytes=max_queue_bytes,
-                instances=instances,
+                instances=1 if instances is None else instances,
+                lanes=2 if instances is None else instances,
             ),
+            device=DeviceConfig(ids=devices, graphs=cuda_graphs, memory_limit_mib=gpu_memory_limit),
             security=SecurityConfig(
                 tls_cert=tls_cert,
                 tls_key=tls_key,
@@ -285,6 +261,20 @@ def serve(
     except StartError as error:
         _fail(str(error), log_format)
     raise typer.Exit(status)
+
+
+def _workers(told: int | None, devices: Sequence[int]) -> int:
+    if told is None:
+        return max(1, len(devices))
+    return told or cpus.allowed()
+
+
+def _device_ids(text: str | None) -> tuple[int, ...]:
+    try:
+        return gpus.parse(text or "")
+    except ValueError as error:
+        msg = f"--device-ids is '{text}', expected numbers such as 0,1"
+        raise ConfigError(msg) from error
 
 
 def _fail(message: str, log_format: LogFormatChoice) -> NoReturn:

@@ -2,7 +2,7 @@
 
 Natural batching: nothing waits while the model is idle, and the rows that arrive while one batch
 runs are the next batch. Batches count rows. Everything here happens on the loop's thread, except
-the runs of batches too long for it, which happen on a thread an instance.
+the runs of batches too long for it, or on a device, which happen on a thread an instance.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from typing import Final, Protocol
 
 from isotherm.server.closing import Closing
 from isotherm.server.config import BatchingConfig
-from isotherm.server.errors import ExecutionError, HopelessError, RequestError
-from isotherm.server.execution import Array, Batch, Execution, Executor, Job, Runner
+from isotherm.server.errors import (
+    DeviceLostError,
+    ExecutionError,
+    HopelessError,
+    RequestError,
+)
+from isotherm.server.execution import Array, Batch, Execution, Job, Runner
+from isotherm.server.executor import Executor
 from isotherm.server.loop import Loop
 from isotherm.server.model_counters import ModelCounters
 from isotherm.server.pace import Pace
@@ -48,6 +54,9 @@ class Outcome(Protocol):
     def closed(self, batch: Batch) -> None:
         """Take note of a batch that is over: each of its jobs has an answer, or an error."""
 
+    def lost(self, error: DeviceLostError) -> None:
+        """Take note that the model's device is lost; callers of its batch have been told."""
+
 
 class Batcher:
     """The queue of one model version."""
@@ -78,6 +87,7 @@ class Batcher:
         self._pace = Pace(runner.seconds, max_rows)
         self._waiting = Waiting(config, self._pace, outcome.refuse)
         self._closing = Closing(config, self._pace, max_rows)
+        self._instances = len(runner.lanes) or config.instances
         self._execute = Execution(runner, config.max_batch_size)
         self._executor: Executor | None = None
 
@@ -139,14 +149,14 @@ class Batcher:
 
     def _expected_wait_s(self) -> float:
         """Return how long a job that comes now will wait, by the runs so far."""
-        before_s = self._pace.surely_s(self._waiting.rows) / self._config.instances
+        before_s = self._pace.surely_s(self._waiting.rows) / self._instances
         if self._has_room():
             return before_s
         now_ns = time.perf_counter_ns()
         return max(0.0, (min(self._free_at_ns.values()) - now_ns) / 1e9) + before_s
 
     def _has_room(self) -> bool:
-        return len(self._free_at_ns) < self._config.instances
+        return len(self._free_at_ns) < self._instances
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -198,7 +208,7 @@ class Batcher:
         run_ns = int(self._pace.surely_s(batch.rows) * 1e9)
         self._free_at_ns[batch.started_ns] = batch.started_ns + run_ns
         self._executor = self._executor or Executor(
-            self._execute, self._on_executed, self._config.instances
+            self._execute, self._on_executed, self._instances, self._runner.lanes
         )
         self._executor.submit(batch)
         self._go_on()
@@ -220,8 +230,9 @@ class Batcher:
                 self._count(batch)
                 self._unanswered += 1
                 self._answer_in_parts(batch, batch.parts(_ANSWERS_AT_A_TIME), 0)
-                self._watch(batch)
             self._go_on()
+            if isinstance(results[-1].error, DeviceLostError):
+                self._outcome.lost(results[-1].error)
 
         self._loop.call_soon_threadsafe(finish)
 
@@ -247,8 +258,15 @@ class Batcher:
             # After the batches of other models that are due.
             self._loop.call_later(0, lambda: self._answer_in_parts(batch, parts[1:], encode_ns))
             return
-        self._close(batch, encode_ns)
-        self._unanswered -= 1
+        try:
+            self._close(batch, encode_ns)
+            self._watch(batch)
+        finally:
+            # Whatever its owner makes of it: a version that has answered can be retired.
+            if batch.release is not None:
+                batch.outputs = ()
+                batch.release()
+            self._unanswered -= 1
 
     def _refuse(self, batch: Batch, error: RequestError) -> None:
         for job in batch.jobs:

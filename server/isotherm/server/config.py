@@ -39,6 +39,8 @@ class BatchingConfig:
     queue_timeout_us: int = 0
     # Batches that may run at once, where they are too long for the loop's own thread.
     instances: int = 1
+    # The same on a device: while one batch runs there, another one is copied.
+    lanes: int = 2
     # While a batch waits for company, it is closed at once when it has so many rows.
     preferred_batch_sizes: tuple[int, ...] = ()
 
@@ -51,10 +53,36 @@ class BatchingConfig:
         _at_least("max_queue_requests", self.max_queue_requests, 0)
         _at_least("queue_timeout_us", self.queue_timeout_us, 0)
         _at_least("instances", self.instances, 1)
+        _at_least("lanes", self.lanes, 1)
         for size in self.preferred_batch_sizes:
             if not 1 <= size <= self.max_batch_size:
                 msg = f"preferred_batch_size {size} is not between 1 and {self.max_batch_size}"
                 raise ConfigError(msg)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceConfig:
+    """Which GPUs models run on, and how, where the provider has them run on any."""
+
+    # As CUDA counts those that are visible; workers take them in turn. None: the first.
+    ids: tuple[int, ...] = ()
+    # Whether runs of one batch size are recorded and replayed, where that is faster.
+    graphs: bool = True
+    # Of each of a model's lanes, beside what CUDA and cuBLAS take for themselves.
+    memory_limit_mib: int = 4096
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError on a value that could never work."""
+        for number in self.ids:
+            _at_least("device_ids", number, 0)
+        if len(set(self.ids)) < len(self.ids):
+            msg = f"device_ids names a device twice: {', '.join(map(str, self.ids))}"
+            raise ConfigError(msg)
+        _at_least("gpu_memory_limit", self.memory_limit_mib, 64)
+
+    def number(self, slot: int) -> int:
+        """Return the device of a worker's slot."""
+        return self.ids[slot % len(self.ids)] if self.ids else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +209,7 @@ class ServerConfig:
     # Threads that share one run of a model on the CPU.
     intra_op_threads: int = 1
     batching: BatchingConfig = field(default_factory=BatchingConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     vetting: VettingConfig = field(default_factory=VettingConfig)
@@ -262,6 +291,8 @@ class ServerConfig:
         batching = values["batching"]
         preferred = {"preferred_batch_sizes": tuple(batching["preferred_batch_sizes"])}
         values["batching"] = BatchingConfig(**batching | preferred)
+        device = values["device"]
+        values["device"] = DeviceConfig(**device | {"ids": tuple(device["ids"])})
         security = values["security"].items()
         values["security"] = SecurityConfig(**{k: v and Path(v) for k, v in security})
         values["limits"] = LimitsConfig(**values["limits"])

@@ -6,6 +6,7 @@ ServerError
 │   │   └── NonFiniteError         NaN or infinity in its numbers
 │   ├── NotFoundError           no such model or version
 │   ├── UnavailableError        not now: draining, or the model is not ready
+│   │   └── DeviceLostError         the device under the model is gone for this process
 │   ├── OverloadedError         the queue is full
 │   │   └── HopelessError           the caller's deadline would pass in the queue
 │   ├── ExpiredError            the caller's deadline has passed
@@ -53,6 +54,10 @@ class NotFoundError(RequestError):
 
 class UnavailableError(RequestError):
     """The server or the model cannot answer now, but may later or elsewhere."""
+
+
+class DeviceLostError(UnavailableError):
+    """The device fails at everything from now on, and only another process can have it again."""
 
 
 class OverloadedError(RequestError):

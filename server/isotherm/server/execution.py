@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isotherm.server.errors import ExecutionError, RequestError
+from isotherm.server.errors import DeviceLostError, ExecutionError, RequestError
 from isotherm.server.layout import CloseReason
 
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
+_Result = TypeVar("_Result")
 
 
 class Caller(Protocol):
@@ -65,6 +65,8 @@ class Batch:
     run_ns: int = 0
     # Why no more jobs are in it.
     reason: CloseReason = CloseReason.IDLE
+    # To be called once nobody looks at `inputs` and `outputs` any more.
+    release: Callable[[], None] | None = None
 
     def parts(self, size: int) -> list[Batch]:
         """Return the batch, which has run, in parts of at most so many jobs, each with its outputs.
@@ -100,6 +102,32 @@ class BoundRun(Protocol):
         """Run the model on the inputs."""
 
 
+class LentRun(BoundRun, Protocol):
+    """Buffers for one batch alone."""
+
+    def release(self) -> None:
+        """Give the buffers back; from any thread, once or more."""
+
+
+class Lane(Protocol):
+    """An instance of the model on a device. All but `do` happens on its own thread."""
+
+    def do(self, work: Callable[[], _Result]) -> Future[_Result]:
+        """Do something on the lane's thread, after what it does now."""
+        ...
+
+    def bound(self, rows: int) -> LentRun | None:
+        """Return buffers for so many rows; None where `run_here` must be used."""
+        ...
+
+    def run_here(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the model, however many rows there are."""
+        ...
+
+    def rest(self) -> None:
+        """Give back memory that the next runs may not need."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runner:
     """The model as batching sees it."""
@@ -115,6 +143,10 @@ class Runner:
     bound: Callable[[int], BoundRun | None] | None = None
     # Looks at the inputs and outputs of every batch that has run, on the loop's own thread.
     watch: Callable[[Sequence[Array], Sequence[Array]], None] | None = None
+    # Instances on a device, whose threads then run all that is not inline.
+    lanes: Sequence[Lane] = ()
+    # Tells whether a batch of so many rows runs there, and not by `run`; where there are lanes.
+    on_device: Callable[[int], bool] = lambda _rows: True
 
 
 class Execution:
@@ -124,17 +156,26 @@ class Execution:
         self._runner = runner
         self._max_batch_size = max_batch_size
 
-    def __call__(self, batch: Batch, *, inline: bool = False) -> list[Batch]:
+    def __call__(
+        self, batch: Batch, *, inline: bool = False, lane: Lane | None = None
+    ) -> list[Batch]:
         """Run a batch; when it fails, run its jobs one by one, so that only the culprit fails.
 
-        The outputs of a batch that runs `inline` must be used before the next one does.
+        The outputs of a batch that runs `inline` must be used before the next one does. On a
+        `lane`'s thread, what belongs on the device runs there.
         """
         try:
-            self._run(batch, inline=inline)
+            if lane is not None and self._runner.on_device(batch.rows):
+                self._run_on(lane, batch)
+            else:
+                self._run(batch, inline=inline)
+        except DeviceLostError as error:
+            # Alone, no job fares any better.
+            batch.error = error
         except Exception as error:  # noqa: BLE001  a broken batch must not end the loop
             if len(batch.jobs) > 1:
                 alone = [replace(batch, jobs=[job], rows=job.rows) for job in batch.jobs]
-                return [result for one in alone for result in self(one)]
+                return [result for one in alone for result in self(one, lane=lane)]
             _log.warning("a request failed in the model: %s", error)
             batch.error = ExecutionError(f"the model failed on this request: {error}")
         return [batch]
@@ -164,47 +205,39 @@ class Execution:
         batch.assemble_ns = ready_ns - batch.started_ns
         batch.run_ns = time.perf_counter_ns() - ready_ns
 
+    def _run_on(self, lane: Lane, batch: Batch) -> None:
+        bound = lane.bound(batch.rows) if self._runner.batched else None
+        if bound is not None:
+            self._run_bound(bound, batch)
+            return
+        assembled = _assemble(batch.jobs)
+        ready_ns = time.perf_counter_ns()
+        batch.outputs = lane.run_here(assembled)
+        if self._runner.batched:
+            _check_rows(batch.outputs, batch.rows)
+        if self._runner.watch is not None:
+            batch.inputs = assembled
+        batch.assemble_ns = ready_ns - batch.started_ns
+        batch.run_ns = time.perf_counter_ns() - ready_ns
+
+    def _run_bound(self, bound: LentRun, batch: Batch) -> None:
+        try:
+            _fill(bound.inputs, batch.jobs)
+            ready_ns = time.perf_counter_ns()
+            bound.run()
+        except BaseException:
+            bound.release()
+            raise
+        batch.inputs, batch.outputs, batch.release = bound.inputs, bound.outputs, bound.release
+        batch.assemble_ns = ready_ns - batch.started_ns
+        batch.run_ns = time.perf_counter_ns() - ready_ns
+
     def runs(self, rows: int) -> list[int]:
         """Return the sizes in which so many rows were run."""
         limit = self._max_batch_size
         if not self._runner.batched or rows <= limit:
             return [rows]
         return [min(limit, rows - start) for start in range(0, rows, limit)]
-
-
-class Executor:
-    """Threads that run batches, each one at a time, and do as little else as possible."""
-
-    def __init__(
-        self,
-        execute: Callable[[Batch], list[Batch]],
-        done: Callable[[list[Batch]], None],
-        instances: int = 1,
-    ) -> None:
-        self._execute = execute
-        self._done = done
-        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
-            for number in range(instances)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, batch: Batch) -> None:
-        """Run a batch as soon as a thread is free, after those submitted before."""
-        self._batches.put(batch)
-
-    def close(self) -> None:
-        """End the threads after what was submitted."""
-        for _ in self._threads:
-            self._batches.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            self._done(self._execute(batch))
 
 
 def _assemble(jobs: Sequence[Job]) -> Sequence[Array]:

@@ -116,9 +116,16 @@ QUEUE_LIMIT_ROWS = _model.take()
 # When the oldest request that waits has come, and how long one that came now would wait.
 QUEUE_OLDEST_NS = _model.take()
 QUEUE_WAIT_NS = _model.take()
+# Where it runs: from how many rows on on a device, what it has there, whether it should be there.
+BREAK_EVEN_ROWS = _model.take()
+DEVICE_BYTES = _model.take()
+GRAPH_SIZES = _model.take()
+BUFFERS_LENT = _model.take()
+FELL_BACK = _model.take()
 MODEL_GAUGES: Final = (
     *(QUEUE_REQUESTS, QUEUE_ROWS, QUEUE_LIMIT_ROWS),
     *(QUEUE_OLDEST_NS, QUEUE_WAIT_NS),
+    *(BREAK_EVEN_ROWS, DEVICE_BYTES, GRAPH_SIZES, BUFFERS_LENT, FELL_BACK),
 )
 UNKNOWN_SINCE_NS = _model.take()
 # 1 for a version without which the server is ready all the same.

@@ -37,12 +37,11 @@ def note(block: Block, entry: Entry, *, optional: bool) -> None:
     elif not entry.reason:
         golden_rows = model.contract.golden.rows if model.contract else 0
         _log.info(
-            "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, a batch "
-            "of 64 rows takes about %.0f us",
+            "model %s version %d is ready on %s: loaded in %.0f ms, %d golden rows agree, %s",
             model.name,
             model.version,
             model.provider,
             model.load_ns / 1e6,
             golden_rows,
-            (model.cost.base_s + 64 * model.cost.row_s) * 1e6,
+            model.placement,
         )

@@ -12,7 +12,7 @@ from typing import Final, Self
 from google.protobuf import text_format
 
 from isotherm.server import cpus
-from isotherm.server.config import BatchingConfig, ServerConfig
+from isotherm.server.config import BatchingConfig, DeviceConfig, ServerConfig
 from isotherm.server.errors import ConfigError, LoadError
 from isotherm.v1 import open_inference_pb2 as pb
 
@@ -24,16 +24,16 @@ MODEL_FILE: Final = "model.onnx"
 _BACKENDS: Final = frozenset({"", "onnxruntime"})
 _PLATFORMS: Final = frozenset({"", "onnxruntime_onnx"})
 _INTRA_OP_THREADS: Final = "intra_op_thread_count"
+_CUDA_GRAPHS: Final = "enable_cuda_graph"
+_GPU_MEMORY_LIMIT: Final = "gpu_mem_limit"
 # What else Triton's ONNX Runtime backend heeds.
 _RUNTIME_PARAMETERS: Final = frozenset(
     {
         "cudnn_conv_algo_search",
         "disable_cpu_ep_fallback",
-        "enable_cuda_graph",
         "enable_mem_arena",
         "enable_mem_pattern",
         "execution_mode",
-        "gpu_mem_limit",
         "inter_op_thread_count",
         "memory.enable_memory_arena_shrinkage",
         "session.use_device_allocator_for_initializers",
@@ -60,6 +60,7 @@ class ModelSettings:
     may_batch: bool = True
     # Threads that share one run of the model on the CPU.
     intra_op_threads: int = 1
+    device: DeviceConfig = field(default_factory=DeviceConfig)
     file_name: str = MODEL_FILE
     # What the file says, for ModelConfig and for the choice of versions.
     config: pb.ModelConfig = field(default_factory=pb.ModelConfig)
@@ -67,7 +68,11 @@ class ModelSettings:
     @classmethod
     def of(cls, config: ServerConfig) -> Self:
         """Return the settings of a model that has no file of its own."""
-        return cls(batching=config.batching, intra_op_threads=config.intra_op_threads)
+        return cls(
+            batching=config.batching,
+            intra_op_threads=config.intra_op_threads,
+            device=config.device,
+        )
 
     def choose(self, versions: Collection[int]) -> list[int]:
         """Return the versions to serve, by the version policy: the latest one unless told."""
@@ -97,6 +102,7 @@ def read(folder: Path, name: str, defaults: ModelSettings) -> ModelSettings:
         batching=_batching(path, config, defaults.batching),
         may_batch=not forbidden,
         intra_op_threads=_intra_op_threads(path, config) or defaults.intra_op_threads,
+        device=_device(path, config, defaults.device),
         file_name=config.default_model_filename or defaults.file_name,
         config=config,
     )
@@ -147,6 +153,7 @@ def _check(path: Path, config: pb.ModelConfig, name: str) -> None:
 
 def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> BatchingConfig:
     policy = config.dynamic_batching.default_queue_policy
+    instances = sum(group.count or 1 for group in config.instance_group)
     try:
         max_batch_size = config.max_batch_size or defaults.max_batch_size
         return replace(
@@ -159,8 +166,8 @@ def _batching(path: Path, config: pb.ModelConfig, defaults: BatchingConfig) -> B
             queue_timeout_us=policy.default_timeout_microseconds or defaults.queue_timeout_us,
             preferred_batch_sizes=tuple(config.dynamic_batching.preferred_batch_size)
             or defaults.preferred_batch_sizes,
-            instances=sum(group.count or 1 for group in config.instance_group)
-            or defaults.instances,
+            instances=instances or defaults.instances,
+            lanes=instances or defaults.lanes,
         )
     except ConfigError as error:
         msg = f"{path}: {error}"
@@ -177,7 +184,7 @@ def _intra_op_threads(path: Path, config: pb.ModelConfig) -> int:
         if name in _RUNTIME_PARAMETERS:
             _log.warning("%s: parameter %s has no effect", path, name)
         elif name != _INTRA_OP_THREADS:
-            continue  # the operator's own: it is shown to callers
+            continue  # a device's, or the operator's own: it is shown to callers
         elif parameter.string_value.isdecimal():
             # Triton's 0 is the runtime's own choice, which knows nothing of a container's quota.
             threads = int(parameter.string_value) or cpus.allowed()
@@ -185,3 +192,21 @@ def _intra_op_threads(path: Path, config: pb.ModelConfig) -> int:
             msg = f"{path}: {name} is '{parameter.string_value}', expected a number of threads"
             raise LoadError(msg)
     return threads
+
+
+def _device(path: Path, config: pb.ModelConfig, defaults: DeviceConfig) -> DeviceConfig:
+    """Return how the model runs on a GPU; raise LoadError where the file's parameters are none."""
+    told = {name: parameter.string_value for name, parameter in config.parameters.items()}
+    graphs = told.get(_CUDA_GRAPHS, str(int(defaults.graphs)))
+    if graphs not in {"0", "1"}:
+        msg = f"{path}: {_CUDA_GRAPHS} is '{graphs}', expected 0 or 1"
+        raise LoadError(msg)
+    limit_bytes = told.get(_GPU_MEMORY_LIMIT, str(defaults.memory_limit_mib << 20))
+    if not limit_bytes.isdecimal():
+        msg = f"{path}: {_GPU_MEMORY_LIMIT} is '{limit_bytes}', expected a number of bytes"
+        raise LoadError(msg)
+    try:
+        return replace(defaults, graphs=graphs == "1", memory_limit_mib=int(limit_bytes) >> 20)
+    except ConfigError as error:
+        msg = f"{path}: {_GPU_MEMORY_LIMIT} is too little: {error}"
+        raise LoadError(msg) from error

@@ -109,6 +109,19 @@ class ModelCounters:
         self.words[layout.QUEUE_LIMIT_ROWS] = queue_limit_rows
         self.state = ModelState.READY
 
+    def placed(
+        self, *, break_even_rows: int, device_bytes: int, graph_sizes: int, fell_back: bool
+    ) -> None:
+        """Note where it runs, and what it takes there."""
+        self.words[layout.BREAK_EVEN_ROWS] = break_even_rows
+        self.words[layout.DEVICE_BYTES] = device_bytes
+        self.words[layout.GRAPH_SIZES] = graph_sizes
+        self.words[layout.FELL_BACK] = fell_back
+
+    def lent(self, buffers: int) -> None:
+        """Say how many batches' page-locked buffers are not given back yet."""
+        self._fast[layout.BUFFERS_LENT] = buffers
+
     def load_ended(self, *, failed: bool) -> None:
         """Count a load by its result."""
         self.words[layout.LOADS + failed] += 1

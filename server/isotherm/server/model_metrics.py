@@ -46,6 +46,7 @@ def families(totals: Sequence[ModelTotals]) -> Iterator[Metric]:
     yield from _batches(totals)
     yield from _queues(totals)
     yield from _life(totals)
+    yield from _places(totals)
 
 
 def labels_of(model: ModelTotals) -> list[str]:
@@ -118,6 +119,22 @@ def _life(totals: Sequence[ModelTotals]) -> Iterator[Metric]:
         for candidate in models.STATES:
             state.add_metric([*labels, candidate.name], model.state is candidate)
     yield from (info, state, load, loads)
+
+
+def _places(totals: Sequence[ModelTotals]) -> Iterator[Metric]:
+    fallback = models.FALLBACK.collect()
+    break_even = models.BREAK_EVEN.collect()
+    memory = models.DEVICE_MEMORY.collect()
+    graphs = models.GRAPHS.collect()
+    lent = models.BUFFERS_LENT.collect()
+    for model in totals:
+        labels = labels_of(model)
+        fallback.add_metric(labels, model.fell_back)
+        break_even.add_metric(labels, model.break_even_rows)
+        memory.add_metric(labels, model.device_bytes)
+        graphs.add_metric(labels, model.graph_sizes)
+        lent.add_metric(labels, model.buffers_lent)
+    yield from (fallback, break_even, memory, graphs, lent)
 
 
 def _add_latency(

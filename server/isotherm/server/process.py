@@ -32,7 +32,11 @@ def main() -> int:
     # Here, since it imports gRPC and the model runtime.
     from isotherm.server import worker
 
-    return worker.run(config, start, line, inbox, vetter)
+    status = worker.run(config, start, line, inbox, vetter)
+    if status == worker.DEVICE_LOST:
+        # Whatever of CUDA's is cleaned up at an end would wait for the device.
+        os._exit(status)
+    return status
 
 
 if __name__ == "__main__":

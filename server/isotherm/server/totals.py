@@ -44,6 +44,10 @@ class ModelTotals:
         # Whether a worker is not ready because of it.
         self.hinders = False
         self.last_inference_ms = 0
+        # At the worker where they are most.
+        self.break_even_rows = 0
+        self.graph_sizes = 0
+        self.fell_back = False
         # At the worker where they are longest.
         self.queue_oldest_age_s = 0.0
         self.expected_wait_s = 0.0
@@ -63,6 +67,9 @@ class ModelTotals:
         self.provider = model.provider or self.provider
         self.sha256 = model.sha256 or self.sha256
         self.load_ns = max(self.load_ns, int(words[layout.LOAD_NS]))
+        self.break_even_rows = max(self.break_even_rows, int(words[layout.BREAK_EVEN_ROWS]))
+        self.graph_sizes = max(self.graph_sizes, int(words[layout.GRAPH_SIZES]))
+        self.fell_back = self.fell_back or bool(words[layout.FELL_BACK])
         self.last_inference_ms = max(self.last_inference_ms, int(words[layout.LAST_INFERENCE_MS]))
         oldest_ns = int(words[layout.QUEUE_OLDEST_NS])
         if oldest_ns:
@@ -130,6 +137,16 @@ class ModelTotals:
     def queue_limit_rows(self) -> int:
         """Rows that may wait."""
         return int(self._sum[layout.QUEUE_LIMIT_ROWS])
+
+    @property
+    def device_bytes(self) -> int:
+        """What it takes of the devices' memory."""
+        return int(self._sum[layout.DEVICE_BYTES])
+
+    @property
+    def buffers_lent(self) -> int:
+        """Batches whose page-locked buffers are not given back yet."""
+        return int(self._sum[layout.BUFFERS_LENT])
 
     @property
     def loads(self) -> tuple[int, int]:

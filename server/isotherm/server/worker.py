@@ -21,7 +21,13 @@ from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line, Message
 from isotherm.server.counters import Block
 from isotherm.server.drift.tap import Taps
-from isotherm.server.errors import LoadError, NotFoundError, ServerError, StartError
+from isotherm.server.errors import (
+    DeviceLostError,
+    LoadError,
+    NotFoundError,
+    ServerError,
+    StartError,
+)
 from isotherm.server.heartbeat import Heartbeat
 from isotherm.server.layout import WorkerState
 from isotherm.server.loader import Loader
@@ -43,6 +49,9 @@ from isotherm.server.vetting.vetter import Vetter
 
 _log = logging.getLogger(__name__)
 
+# The exit status of a worker whose device is lost.
+DEVICE_LOST: Final = 3
+
 _HOLD_WITHIN_S: Final = 0.5
 _LEAST_GRACE_S: Final = 1.0
 # A receiver of spans that does not answer by then is not there.
@@ -62,6 +71,7 @@ class Worker:
         vetter: Vetter | None = None,
         taps: Taps | None = None,
         before: Mapping[str, Collection[int]] | None = None,
+        loader: Loader | None = None,
     ) -> None:
         """Load the models named, or all; raise StartError when the server cannot serve them.
 
@@ -73,6 +83,7 @@ class Worker:
         self._block = blocks[slot]
         self._line = line
         self._draining = False
+        self.device_lost = False
         # While draining: when to stop at the earliest, and whether the gateway still needs us.
         self._stop_at = 0.0
         self._held = False
@@ -86,7 +97,7 @@ class Worker:
         defaults = ModelSettings.of(config)
         self._repository = Repository(config.repository, defaults, config.model_name)
         self._repository.wait(config.repository_wait_s)
-        loader = Loader(config, vetter)
+        loader = loader or Loader(config, vetter, slot=slot)
         try:
             entries = self._load(loader, names, before)
         finally:
@@ -102,6 +113,7 @@ class Worker:
             taps=taps,
             traces=self._traces,
             reply_all=self._transport.reply_all,
+            lost=self._on_device_lost,
         )
         self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)
@@ -153,13 +165,18 @@ class Worker:
         ]
 
     def run(self) -> None:
-        """Serve until drained; every accepted call is answered when this returns."""
+        """Serve until drained; every accepted call is answered when this returns.
+
+        Also returns when `device_lost` has become true, since only another process can have it.
+        """
         # What is alive now lives as long as the process: never walk it again.
         gc.collect()
         gc.freeze()
         self._transport.run()
-        self._changes.close()
-        self._inference.close()
+        if not self.device_lost:
+            # Else their threads may be in a device that answers nobody.
+            self._changes.close()
+            self._inference.close()
         if self._traces is not None:
             self._traces.close(min(self._left_s(), _LAST_SPANS_S))
         self._block.state = WorkerState.DOWN
@@ -198,6 +215,20 @@ class Worker:
         self._streaming.close()
         self._health.close()
         self._transport.stop(self._left_s())
+
+    def _on_device_lost(self, error: DeviceLostError) -> None:
+        if self.device_lost:
+            return
+        self.device_lost = True
+        reason = f"a device is lost to this process, which ends: {error}"
+        _log.critical("%s", reason)
+        self._line.send(control.FAILED, reason=reason)
+        if not self._draining:
+            self._begin_to_drain()
+        self._streaming.close()
+        self._health.close()
+        # What waits for the device fails at once; the rest has a moment.
+        self._transport.stop(_LEAST_GRACE_S)
 
     def _left_s(self) -> float:
         # One grace for the gateway's requests and for ours: who stops us has counted with one.
@@ -300,4 +331,4 @@ def run(
         models=worker.model_names(),
     )
     worker.run()
-    return 0
+    return DEVICE_LOST if worker.device_lost else 0

@@ -72,6 +72,8 @@ WRONG: Final[list[tuple[str, Any, str]]] = [
     ("models.source", "s3", "'/models/source': value must be one of"),
     ("models.oci.pullPolicy", "", "'/models/oci/pullPolicy': value must be one of"),
     ("image.pullPolicy", "always", "'/image/pullPolicy': value must be one of"),
+    ("server.settings.device-ids", "0;1", "'/server/settings/device-ids': '0;1' does not match"),
+    ("server.settings.gpu-memory-limit", 1, "'/server/settings/gpu-memory-limit': minimum"),
     ("server.settings.log-format", "xml", "'/server/settings/log-format': value must be one of"),
     ("spread.whenUnsatisfiable", "Never", "'/spread/whenUnsatisfiable': value must be one of"),
     ("gpu.tolerations", [{"operator": "Is"}], "'/gpu/tolerations/0/operator': value must be one"),

@@ -62,6 +62,14 @@ COMPOSED = {
         },
     ),
     "open": (("models-pvc",), {"networkPolicy": {"enabled": False}}),
+    "sliced": (
+        ("models-pvc", "network-policy", "gpu-mig"),
+        {"gpu": {"enabled": True, "resource": "nvidia.com/mig-1g.10gb"}},
+    ),
+    "shared": (
+        ("models-pvc", "network-policy", "gpu-shared"),
+        {"gpu": {"enabled": True, "resource": "nvidia.com/gpu.shared"}},
+    ),
 }
 
 

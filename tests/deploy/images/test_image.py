@@ -128,6 +128,19 @@ def test_the_health_check_knows_tls_tokens_and_other_ports(store, tmp_path):
         assert check(served.address.target, "", 2) != "SERVING"
 
 
+def test_the_doctor_of_the_image_says_what_it_runs_on(store, served):
+    """From inside, with nothing to write to; this is the image for processors."""
+    found = json.loads(store.podman("exec", served.name, "isotherm", "doctor", "--json"))
+    cuda = ("isotherm", "doctor", "--provider", "cuda")
+
+    assert found["works"] is True
+    assert found["provider"] == "cpu"
+    assert {"cli", "rest", "server", "tracing"} == {
+        name for name, there in found["extras"].items() if there
+    }
+    assert store.exits("exec", served.name, *cuda) == 1
+
+
 def test_the_image_holds_the_pinned_versions_and_no_torch(store, served):
     """constraints.txt decides about everything that is installed."""
     printed = store.podman("exec", served.name, "python3", "-c", INSTALLED)

@@ -19,14 +19,16 @@ TOGETHER: dict[str, list[tuple[str, ...]]] = {
     "base": [
         ("models-fetch", "tls", "gateway", "gateway-tls", "rest"),
         ("models-pvc", "gpu", "hpa"),
+        ("models-pvc", "network-policy", "gpu-mig", "hpa"),
         ("models-fetch", "tracing", "network-policy"),
         ("models-oci", "keda", "monitoring", "network-policy", "gateway"),
     ],
     "cpu": [("hpa", "monitoring", "tls", "tracing")],
-    "gpu": [("keda", "monitoring", "gateway", "tracing")],
+    "gpu": [("keda", "monitoring", "gateway", "tracing"), ("gpu-shared",)],
 }
 # But for those that exclude another.
-EVERYTHING = tuple(name for name in COMPONENTS if name not in {"keda", "models-oci", "models-pvc"})
+_INSTEAD = {"gpu-mig", "gpu-shared", "keda", "models-oci", "models-pvc"}
+EVERYTHING = tuple(name for name in COMPONENTS if name not in _INSTEAD)
 
 
 def combinations() -> list[tuple[Path, tuple[str, ...]]]:

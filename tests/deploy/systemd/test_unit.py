@@ -19,26 +19,29 @@ from tests.deploy.server import Address, Caller, wait_until_ready
 from tests.support.ports import free_port
 
 UNIT = DEPLOY / "systemd" / "isotherm.service"
+ON_A_GPU = UNIT.with_name("gpu.conf")
 PROGRAM = Path(sys.executable).with_name("isotherm")
 CONFINED = Path(__file__).with_name("confined.py")
 SPARE_S = 5
 # Of 10; systemd calls it OK up to 4, and a service that sets nothing has 9.6.
 EXPOSURE = 1.5
+# What may open devices and write code is exposed a little more.
+EXPOSURE_ON_A_GPU = 2.0
 
 
-def directives() -> dict[str, list[str]]:
+def directives(file: Path = UNIT) -> dict[str, list[str]]:
     """The unit's directives, each with its values in order."""
     found = defaultdict(list)
-    for line in UNIT.read_text().splitlines():
+    for line in file.read_text().splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             found[name].append(value)
     return found
 
 
-def variables() -> dict[str, str]:
+def variables(file: Path = UNIT) -> dict[str, str]:
     """What the unit sets."""
-    return dict(each.split("=", 1) for each in directives()["Environment"])
+    return dict(each.split("=", 1) for each in directives(file)["Environment"])
 
 
 def here(folder: Path, **changed: str) -> Path:
@@ -73,17 +76,29 @@ def test_the_unit_starts_a_server_that_fails_again_and_lets_it_stop_its_workers(
     assert all(path.startswith("-/") for path in told["EnvironmentFile"])
 
 
+def test_what_is_for_a_gpu_changes_what_the_unit_has():
+    """A directive of a drop-in that the unit lacks would be a mistake in silence."""
+    changed = directives(ON_A_GPU)
+
+    assert changed.keys() - {"Wants", "After"} <= directives().keys()
+    assert variables(ON_A_GPU).keys() <= known_settings().keys()
+    for name in ("PrivateDevices", "MemoryDenyWriteExecute"):
+        assert (directives()[name], changed[name]) == (["yes"], ["no"])
+
+
 @pytest.fixture(name="analyze", scope="module")
 def _analyze():
     return tool("systemd-analyze", "systemd")
 
 
-def verified(analyze: str, unit: Path) -> str:
-    """What systemd has to say about a unit: nothing, when all is well."""
+def verified(analyze: str, unit: Path, *drop_ins: Path) -> str:
+    """What systemd has to say about a unit with its drop-ins: nothing, when all is well."""
     done = subprocess.run(
         [analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False
     )
-    complaints = [line for line in done.stderr.splitlines() if unit.name in line]
+    names = [file.name for file in (unit, *drop_ins)]
+    lines = done.stderr.splitlines()
+    complaints = [line for line in lines if any(name in line for name in names)]
     return "\n".join(complaints)
 
 
@@ -91,6 +106,23 @@ def verified(analyze: str, unit: Path) -> str:
 def test_systemd_finds_no_fault(analyze, tmp_path):
     """Every directive is known, and every value is one that it can have."""
     assert verified(analyze, here(tmp_path)) == ""
+
+
+@pytest.mark.slow
+def test_systemd_finds_no_fault_with_what_is_for_a_gpu(analyze, tmp_path):
+    """As a drop-in; a value that is none is found there."""
+    unit = here(tmp_path)
+    folder = tmp_path / f"{unit.name}.d"
+    folder.mkdir()
+    drop_in = folder / ON_A_GPU.name
+    drop_in.write_text(ON_A_GPU.read_text())
+    whole = verified(analyze, unit, drop_in)
+    exposed = exposure(analyze, unit)
+    drop_in.write_text(ON_A_GPU.read_text().replace("PrivateDevices=no", "PrivateDevices=now"))
+
+    assert whole == ""
+    assert exposed <= EXPOSURE_ON_A_GPU
+    assert "ignoring: now" in verified(analyze, unit, drop_in)
 
 
 @pytest.mark.slow

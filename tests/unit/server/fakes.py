@@ -10,9 +10,11 @@ from typing import Any
 
 import onnx
 
+from isotherm.server.costs import Cost
 from isotherm.server.loader import Model
 from isotherm.server.model_counters import ModelCounters
-from isotherm.server.placement import CPU, Cost
+from isotherm.server.placement import Placement
+from isotherm.server.providers import ON_CPU
 from isotherm.server.session import Session
 from isotherm.server.transport.call import Metadata, StatusCode
 from isotherm.v1 import contract as contracts
@@ -106,7 +108,7 @@ class FakeCall:
 
 def session(model: onnx.ModelProto) -> Session:
     """Load a model on the CPU."""
-    return Session(model.SerializeToString(), Path(), [(CPU, {})])
+    return Session(model.SerializeToString(), Path(), ON_CPU)
 
 
 def served(model: onnx.ModelProto, name: str = "model", **changes: Any) -> Model:
@@ -116,12 +118,10 @@ def served(model: onnx.ModelProto, name: str = "model", **changes: Any) -> Model
     values: dict[str, Any] = {
         "name": name,
         "version": 1,
-        "session": loaded,
         "contract": contracts.loads(contract_json) if contract_json else None,
         "contract_json": contract_json,
-        "provider": "cpu",
+        "placement": Placement(provider="cpu", session=loaded, host=Cost(base_s=0.0, row_s=0.0)),
         "sha256": "0123456789abcdef",
-        "cost": Cost(base_s=0.0, row_s=0.0, on_device=False),
         "load_ns": 1_500_000_000,
     }
     return Model(**(values | changes))

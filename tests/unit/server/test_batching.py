@@ -16,6 +16,7 @@ from isotherm.server.config import BatchingConfig
 from isotherm.server.counters import Block
 from isotherm.server.errors import (
     AbandonedError,
+    DeviceLostError,
     ExecutionError,
     ExpiredError,
     HopelessError,
@@ -98,6 +99,9 @@ class Queue:
         # Nobody is still waiting.
         assert all(job in self.answers or job in self.refusals for job in batch.jobs)
         self.closed_batches.append((len(batch.jobs), batch.rows, batch.reason))
+
+    def lost(self, error: DeviceLostError) -> None:
+        raise AssertionError
 
     def submit(self, *values: float, **changes: Any) -> Job:
         job = make_job(*values, **changes)

@@ -10,6 +10,7 @@ import pytest
 
 from isotherm.server.config import (
     BatchingConfig,
+    DeviceConfig,
     LimitsConfig,
     SecurityConfig,
     ServerConfig,
@@ -41,6 +42,7 @@ def test_settings_survive_json():
         batching=BatchingConfig(
             max_batch_size=7, max_queue_delay_us=8, max_queue_rows=9, max_queue_bytes=10
         ),
+        device=DeviceConfig(ids=(2, 0), graphs=False, memory_limit_mib=777),
         security=SecurityConfig(
             tls_cert=Path("c"),
             tls_key=Path("k"),
@@ -98,12 +100,34 @@ def test_server_settings_that_cannot_work_are_refused(settings, message):
         ({"max_queue_delay_us": -1}, "max_queue_delay_us is -1, expected 0 or more"),
         ({"max_queue_rows": 1023}, "max_queue_rows is 1023, expected 1024 or more"),
         ({"max_queue_bytes": 0}, "max_queue_bytes is 0, expected 1 or more"),
+        ({"instances": 0}, "instances is 0, expected 1 or more"),
+        ({"lanes": 0}, "lanes is 0, expected 1 or more"),
     ],
 )
 def test_batching_settings_that_cannot_work_are_refused(settings, message):
     """A queue must hold at least one batch."""
     with pytest.raises(ConfigError, match=f"^{message}$"):
         BatchingConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ids": (0, -1)}, "device_ids is -1, expected 0 or more"),
+        ({"ids": (1, 0, 1)}, "device_ids names a device twice: 1, 0, 1"),
+        ({"memory_limit_mib": 63}, "gpu_memory_limit is 63, expected 64 or more"),
+    ],
+)
+def test_device_settings_that_cannot_work_are_refused(settings, message):
+    """A device is no less used for being named twice."""
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        DeviceConfig(**settings)
+
+
+def test_workers_take_the_devices_in_turn():
+    """More workers than devices share them; without a number it is the first."""
+    assert [DeviceConfig(ids=(2, 5)).number(slot) for slot in range(5)] == [2, 5, 2, 5, 2]
+    assert [DeviceConfig().number(slot) for slot in range(3)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["grace_s", "drain_delay_s", "max_connection_age_s"])

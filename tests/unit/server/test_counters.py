@@ -262,6 +262,28 @@ def test_what_was_loaded_is_noted():
     assert (totals.load_ns, totals.queue_limit_rows) == (12, 34)
 
 
+def test_where_a_model_runs_is_noted():
+    """Of several workers the most, of their memory the sum; with the process it is forgotten."""
+    blocks = [Block.create(RPCS), Block.create(RPCS)]
+    placed = ((24, 3_000_000_000, 5, True, 1), (16, 4, 7, False, 2))
+    for block, (rows, size_bytes, sizes, fell_back, lent) in zip(blocks, placed, strict=True):
+        model = block.open_model("m", 1)
+        model.loaded(provider="cuda", sha256="ab", load_ns=1, queue_limit_rows=1)
+        model.placed(
+            break_even_rows=rows, device_bytes=size_bytes, graph_sizes=sizes, fell_back=fell_back
+        )
+        model.lent(lent)
+    (totals,) = total(blocks)
+    assert (totals.break_even_rows, totals.device_bytes) == (24, 3_000_000_004)
+    assert (totals.graph_sizes, totals.fell_back, totals.buffers_lent) == (7, True, 3)
+
+    for block in blocks:
+        block.end()
+    (totals,) = total(blocks)
+    assert (totals.break_even_rows, totals.device_bytes) == (0, 0)
+    assert (totals.graph_sizes, totals.fell_back, totals.buffers_lent) == (0, False, 0)
+
+
 def test_the_recorder_counts_by_path_and_code():
     """A path outside the list is counted as another, never by name."""
     block = Block.create(RPCS)

@@ -47,6 +47,8 @@ def test_single_words_have_places_of_their_own():
         layout.QUEUE_LIMIT_ROWS,
         layout.QUEUE_OLDEST_NS,
         layout.QUEUE_WAIT_NS,
+        *(layout.BREAK_EVEN_ROWS, layout.DEVICE_BYTES, layout.GRAPH_SIZES),
+        *(layout.BUFFERS_LENT, layout.FELL_BACK),
         layout.UNKNOWN_SINCE_NS,
         layout.OPTIONAL,
         *(layout.LOADS, layout.LOADS + 1),

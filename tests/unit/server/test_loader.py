@@ -68,7 +68,8 @@ def test_a_model_with_a_contract_is_loaded_and_proved(load):
     assert model.sha256 == hashlib.sha256(file.SerializeToString()).hexdigest()
     assert model.max_batch_size == 32
     assert model.load_ns > 0
-    assert not model.cost.on_device
+    assert model.lanes == ()
+    assert not model.placement.on_device(32)
 
 
 def test_a_plain_model_is_loaded_without_a_contract(load):
@@ -290,5 +291,5 @@ def test_a_model_that_fails_on_zeros_is_served_untimed(path: Path, caplog):
     path.write_bytes(model.SerializeToString())
     loaded = load_file(path)
 
-    assert not loaded.cost.inline(1)
+    assert not loaded.placement.inline(1)
     assert f"{path} could not be warmed up or timed, since it fails on rows of zeros" in caplog.text

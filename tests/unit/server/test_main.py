@@ -30,6 +30,9 @@ def run(*arguments: str) -> tuple[int, str]:
             ("--grpc-port", "9000", "--metrics-port", "9000"),
             "grpc_port and metrics_port are both 9000: give each its own",
         ),
+        (("--instances", "0"), "instances is 0, expected 1 or more"),
+        (("--device-ids", "a"), "--device-ids is 'a', expected numbers such as 0,1"),
+        (("--gpu-memory-limit", "1"), "gpu_memory_limit is 1, expected 64 or more"),
         (("--tls-cert", "server.pem"), "tls_cert needs tls_key: TLS takes both"),
         (("--max-message-bytes", "-1"), "max_message_bytes is -1, expected 0 or more"),
         (

@@ -65,6 +65,8 @@ def filled_block() -> Block:
     model = block.open_model("m", 2)
     model.loaded(provider="cpu", sha256="ab" * 32, load_ns=1_500_000_000, queue_limit_rows=100)
     model.load_ended(failed=False)
+    model.placed(break_even_rows=24, device_bytes=5 << 20, graph_sizes=6, fell_back=True)
+    model.lent(2)
     executed(model, 3, 10_000, 20_000, 30_000)
     succeeded(model, [1_000_000, 40_000], 10_000, 20_000, 30_000)
     model.reject(Rejection.EXPIRED, StatusCode.DEADLINE_EXCEEDED)
@@ -214,6 +216,18 @@ def test_a_models_life_is_shown():
         dict(found)["state"]: count
         for found, count in named(samples, "isotherm_model_state").items()
     } == {"LOADING": 0, "READY": 1, "UNAVAILABLE": 0, "UNLOADING": 0}
+
+
+def test_where_a_model_runs_is_shown():
+    """Its break-even, what it has on the device, and whether it should be there."""
+    samples = scrape(filled_block())
+    labels = {"model": "m", "version": "2"}
+
+    assert value(samples, "isotherm_model_break_even_rows", **labels) == 24
+    assert value(samples, "isotherm_model_device_memory_bytes", **labels) == 5 << 20
+    assert value(samples, "isotherm_model_cuda_graphs", **labels) == 6
+    assert value(samples, "isotherm_model_buffers_lent", **labels) == 2
+    assert value(samples, "isotherm_provider_fallback", **labels) == 1
 
 
 def test_rpcs_are_counted_by_type_method_and_code():

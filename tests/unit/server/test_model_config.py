@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isotherm.server import cpus, model_config
-from isotherm.server.config import BatchingConfig
+from isotherm.server.config import BatchingConfig, DeviceConfig
 from isotherm.server.errors import LoadError
 from isotherm.server.model_config import ModelSettings
 
@@ -36,7 +36,8 @@ def threads(number: str) -> str:
 )
 def test_instances_are_those_of_all_groups(tmp_path: Path, text: str, instances: int):
     """Without a group, the server's own number is taken."""
-    assert read(tmp_path, text, instances=4).batching.instances == instances
+    assert read(tmp_path, text, instances=4, lanes=4).batching.instances == instances
+    assert read(tmp_path, text, instances=4, lanes=4).batching.lanes == instances
 
 
 def test_where_an_instance_runs_is_for_the_server_to_say(tmp_path: Path, caplog):
@@ -60,6 +61,43 @@ def test_threads_that_are_no_number_are_refused(tmp_path: Path):
 
     expected = "intra_op_thread_count is 'many', expected a number of threads"
     assert str(error.value) == f"{tmp_path / 'config.pbtxt'}: {expected}"
+
+
+def parameter(name: str, value: str) -> str:
+    """A parameter of a model."""
+    return f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}'
+
+
+def test_a_model_may_have_a_limit_on_a_gpu_of_its_own(tmp_path: Path):
+    """In bytes, as Triton's backend takes it; what it is silent on is the server's."""
+    defaults = DeviceConfig(ids=(1,), graphs=True, memory_limit_mib=100)
+
+    def device(text: str) -> DeviceConfig:
+        (tmp_path / "config.pbtxt").write_text(text)
+        return model_config.read(tmp_path, tmp_path.name, ModelSettings(device=defaults)).device
+
+    assert device("") == defaults
+    assert device(parameter("gpu_mem_limit", "2147483648")) == DeviceConfig(
+        ids=(1,), graphs=True, memory_limit_mib=2048
+    )
+    assert not device(parameter("enable_cuda_graph", "0")).graphs
+    assert device(parameter("enable_cuda_graph", "1")).graphs
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gpu_mem_limit", "2G", "gpu_mem_limit is '2G', expected a number of bytes"),
+        ("gpu_mem_limit", "1024", "gpu_mem_limit is too little: gpu_memory_limit is 0, expected"),
+        ("enable_cuda_graph", "yes", "enable_cuda_graph is 'yes', expected 0 or 1"),
+    ],
+)
+def test_limits_that_are_none_are_refused(tmp_path: Path, name: str, value: str, message: str):
+    """With the file, the parameter and its value."""
+    with pytest.raises(LoadError) as error:
+        read(tmp_path, parameter(name, value))
+
+    assert str(error.value).startswith(f"{tmp_path / 'config.pbtxt'}: {message}")
 
 
 def test_parameters_of_the_runtime_without_effect_are_named(tmp_path: Path, caplog):

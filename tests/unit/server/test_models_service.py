@@ -233,7 +233,16 @@ def test_the_contract_rides_in_the_config(service: ModelsService):
     text = config.parameters[contracts.METADATA_KEY].string_value
 
     assert contracts.loads(text) == models.doubling_contract()
-    assert dict(plain.parameters) == {}
+    assert contracts.METADATA_KEY not in plain.parameters
+
+
+def test_the_config_says_where_a_model_runs(service: ModelsService):
+    """On the CPU alone there is nothing more to say."""
+    parameters = service.model_config(pb.ModelConfigRequest(name="simple")).config.parameters
+
+    assert {name: each.string_value for name, each in parameters.items()} == {
+        "isotherm.provider": "cpu"
+    }
 
 
 def test_statistics_are_sums_over_all_workers(service: ModelsService, blocks: list[Block]):

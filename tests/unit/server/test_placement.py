@@ -1,125 +1,116 @@
-"""Where a model runs: what may be asked for, and what it costs."""
+"""Where each batch of a model runs, by its rows."""
 
 from __future__ import annotations
 
-import logging
+import math
+from typing import Any
 
-import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto
 
-from isotherm.server.config import Provider
-from isotherm.server.errors import ProviderError
-from isotherm.server.placement import (
-    CPU,
-    CUDA,
-    INLINE_BELOW_S,
-    Cost,
-    check_provider,
-    choose_providers,
-    measure,
-    provider_name,
-)
+from isotherm.server.costs import INLINE_BELOW_S, UNKNOWN_COST, Cost, Times
+from isotherm.server.device.lane import Lane
+from isotherm.server.placement import Placement
 from tests.support import models
+from tests.support.host_device import HostDevice
 from tests.unit.server.fakes import session
 
-without_cuda = pytest.mark.skipif(
-    CUDA in ort.get_available_providers(), reason="this onnxruntime is built with CUDA"
-)
+SHORT = Cost(base_s=10e-6, row_s=1e-6)
 
 
-def test_cpu_is_cpu(caplog):
-    """Without a word."""
-    assert choose_providers("cpu") == [(CPU, {})]
-    assert caplog.records == []
+@pytest.fixture(name="lane")
+def _lane():
+    """A lane of the model that doubles."""
+    lane = Lane(
+        HostDevice(),
+        lambda _stream, _graphs: session(models.doubling()),
+        max_rows=64,
+        graphs=False,
+    )
+    yield lane
+    lane.close().result()
 
 
-@without_cuda
-def test_cuda_that_cannot_be_had_is_an_error_with_a_remedy():
-    """Never a silent fall to the CPU."""
-    with pytest.raises(ProviderError) as error:
-        choose_providers("cuda")
+def placed(**changes: Any) -> Placement:
+    """Return where a model is."""
+    values: dict[str, Any] = {"provider": "cpu", "session": session(models.doubling())}
+    return Placement(**values | changes)
 
-    assert str(error.value) == (
-        "--provider cuda: this onnxruntime is built without CUDA; install isotherm[server-gpu] in "
-        "an environment without the onnxruntime package"
+
+def test_on_the_cpu_alone_short_batches_run_at_once():
+    """As long as the line says, and none on a device."""
+    placement = placed(host=SHORT)
+
+    assert [placement.inline(rows) for rows in (1, 189, 191, 5000)] == [True, True, False, False]
+    assert not any(placement.on_device(rows) for rows in (0, 1, 5000))
+    assert placement.seconds(90) == pytest.approx(100e-6)
+    assert placement.known
+
+
+def test_a_device_takes_the_batches_from_the_break_even_on(lane: Lane):
+    """Smaller ones run at once, and each costs what it costs where it runs."""
+    placement = placed(
+        provider="cuda",
+        host=Times([1, 32], [10e-6, 100e-6]),
+        lanes=(lane,),
+        device=Times([1, 32, 64], [50e-6, 50e-6, 60e-6]),
+        break_even_rows=20,
+    )
+
+    assert [placement.on_device(rows) for rows in (0, 1, 19, 20, 64)] == [*[False] * 3, True, True]
+    assert [placement.inline(rows) for rows in (1, 19, 20, 64)] == [True, True, False, False]
+    assert placement.seconds(1) == pytest.approx(10e-6)
+    assert placement.seconds(32) == pytest.approx(50e-6)
+    assert placement.seconds(64) == pytest.approx(60e-6)
+    assert str(placement) == (
+        "a batch of 64 rows takes about 60 us, and from 20 rows on batches run on the device"
     )
 
 
-@without_cuda
-def test_auto_takes_the_cpu_and_says_why(caplog):
-    """One warning with the same reason."""
-    assert choose_providers("auto") == [(CPU, {})]
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("provider auto took cpu: this onnxruntime is built")
+def test_batches_below_the_break_even_may_be_too_long_to_run_at_once(lane: Lane):
+    """Then they are handed over, to the CPU."""
+    placement = placed(
+        host=Times([1, 2, 4], [INLINE_BELOW_S / 2, INLINE_BELOW_S * 2, INLINE_BELOW_S * 4]),
+        lanes=(lane,),
+        device=Times([1, 2, 4], [1.0, 1.0, 1.0]),
+        break_even_rows=4,
+    )
+
+    assert [placement.inline(rows) for rows in (1, 2, 3, 4)] == [True, False, False, False]
+    assert [placement.on_device(rows) for rows in (1, 2, 3, 4)] == [False, False, False, True]
 
 
-def test_a_session_on_the_cpu_is_not_what_cuda_asked_for():
-    """The runtime falls back in silence, so the session itself is asked."""
-    loaded = session(models.doubling())
-    with pytest.raises(ProviderError, match="the session took CPUExecutionProvider"):
-        check_provider("cuda", loaded)
+def test_a_device_that_is_always_faster_gets_all(lane: Lane):
+    """Even no rows at all: what could run them elsewhere is gone."""
+    placement = placed(host=SHORT, lanes=(lane,), device=Times([1], [1e-3]), break_even_rows=1)
+
+    assert placement.on_device(0)
+    assert placement.on_device(1)
+    assert not placement.inline(0)
+    assert not placement.inline(1)
+    assert "break" not in str(placement)
+    assert str(placement) == "a batch of 64 rows takes about 64000 us"
 
 
-@pytest.mark.parametrize("provider", ["auto", "cpu"])
-def test_a_session_on_the_cpu_is_fine_otherwise(provider: Provider):
-    """And it says what it took."""
-    loaded = session(models.doubling())
-    check_provider(provider, loaded)
+def test_without_lanes_no_device_takes_anything():
+    """Although one was there to be compared with."""
+    placement = placed(host=SHORT, device=Times([1], [1e-9]), break_even_rows=0)
 
-    assert provider_name(loaded) == "cpu"
-
-
-@pytest.mark.parametrize(
-    ("base_s", "row_s", "rows", "inline"),
-    [
-        (10e-6, 1e-6, 1, True),
-        (10e-6, 1e-6, 189, True),
-        (10e-6, 1e-6, 191, False),
-        (INLINE_BELOW_S, 0.0, 1, False),
-        (0.0, 0.0, 1_000_000, True),
-    ],
-)
-def test_a_short_batch_runs_inline(base_s: float, row_s: float, rows: int, inline: bool):
-    """The line in the number of rows is held against the cost of handing over."""
-    assert Cost(base_s=base_s, row_s=row_s, on_device=False).inline(rows) is inline
+    assert not placement.on_device(1000)
+    assert placement.inline(1)
 
 
-def test_a_batch_on_a_device_never_runs_inline():
-    """The device works beside the thread that polls."""
-    assert not Cost(base_s=0.0, row_s=0.0, on_device=True).inline(1)
+def test_what_could_not_be_timed_is_not_known(lane: Lane):
+    """On the CPU as on a device."""
+    assert not placed(host=UNKNOWN_COST).known
+    on_device = placed(lanes=(lane,), break_even_rows=1)
+    assert not on_device.known
+    assert math.isinf(on_device.seconds(8))
+    assert str(on_device) == "nobody knows what a batch takes"
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        models.mlp(),
-        models.simple(),
-        models.identity(),
-        models.identity(TensorProto.FLOAT, ("length",)),
-        models.identity(TensorProto.FLOAT16, (2,)),
-        models.identity(TensorProto.BOOL, (2, 3)),
-        models.lookup(),
-        models.fixed_batch(),
-    ],
-    ids=["mlp", "simple", "text", "variable", "half", "bool", "lookup", "fixed"],
-)
-@pytest.mark.parametrize("max_batch_size", [1, 1024])
-def test_every_kind_of_model_can_be_measured(model: onnx.ModelProto, max_batch_size: int):
-    """Zeros of every datatype and shape run; times are not negative."""
-    loaded = session(model)
-    cost = measure(loaded, max_batch_size)
+def test_closing_closes_the_lanes(lane: Lane):
+    """And says when that has happened."""
+    (closing,) = placed(lanes=(lane,), break_even_rows=1).close()
+    closing.result(30)
 
-    assert cost.base_s >= 0
-    assert cost.row_s >= 0
-    assert not cost.on_device
-    assert loaded.batched or cost.row_s == 0
-
-
-def test_a_heavy_model_is_measured_as_heavy():
-    """A hundred million multiplications a row belong on the other thread."""
-    cost = measure(session(models.mlp((512, 2048, 2048, 2048, 8))), 64)
-
-    assert not cost.inline(64)
+    assert placed().close() == []

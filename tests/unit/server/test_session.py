@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from isotherm.server import session as session_module
+from isotherm.server.device.probe import CUDA
 from isotherm.server.errors import LoadError
-from isotherm.server.placement import CPU
-from isotherm.server.session import Session, Spikes, TensorSpec
+from isotherm.server.providers import CPU
+from isotherm.server.session import Session, Spikes, TensorSpec, reason
 from isotherm.v1.tensors import DTYPES
 from tests.support import models
 from tests.unit.server.fakes import session
@@ -218,3 +222,85 @@ def test_a_failed_run_raises():
     """The runtime must not repeat it elsewhere in silence."""
     with pytest.raises(Exception, match="indices element out of data bounds"):
         session(models.lookup()).run([np.array([[9]])])
+
+
+def test_what_cuda_says_is_cut_out_of_its_surroundings():
+    """The runtime puts files, types and the host's name around it: no caller's business."""
+    call = (
+        "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 conditional_t<THRW, "
+        "void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, int) [with "
+        "ERRTYPE = cudaError; std::conditional_t<THRW, void, common::Status> = void] "
+    )
+    rest = (
+        " ; GPU=0 ; hostname=secret ; file=/src/cuda_allocator.cc ; line=70 ; expr=cudaMalloc(); \n"
+    )
+    for text in ("CUDA failure 700: an illegal memory access", "CUBLAS failure 13: x_FAILED"):
+        assert reason(RuntimeError(call + text + rest)) == text
+    assert reason(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : no CUDA failure here")) == (
+        "no CUDA failure here"
+    )
+
+
+class Asked:
+    """A runtime's session that notes with which options it is run."""
+
+    def __init__(self) -> None:
+        self.options: list[dict[str, str]] = []
+
+    def run(self, names: list[str], feed: dict[str, np.ndarray], options: Any) -> list[Any]:
+        found = {}
+        for key in ("gpu_graph_id", "memory.enable_memory_arena_shrinkage"):
+            with contextlib.suppress(RuntimeError):
+                found[key] = options.get_run_config_entry(key)
+        self.options.append({key: value for key, value in found.items() if value})
+        return [np.zeros((1, 1), np.float32)]
+
+
+def asked(**options: str) -> tuple[Session, Asked]:
+    """Return a session with options of CUDA's, and what notes what it asks the runtime for."""
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        loaded = Session(
+            models.doubling().SerializeToString(), Path(), [(CUDA, options), (CPU, {})]
+        )
+    runtime = Asked()
+    loaded._session = runtime
+    return loaded, runtime
+
+
+def test_ordinary_runs_are_never_captured_where_others_are():
+    """They have other buffers each time, which a graph would not know; and memory must stay."""
+    loaded, runtime = asked(enable_cuda_graph="1", device_id="3")
+
+    loaded.run([np.zeros((1, 1), np.float32)])
+    loaded.shrink([np.zeros((1, 1), np.float32)])
+
+    assert loaded.captures
+    assert runtime.options == [{"gpu_graph_id": "-1"}] * 2
+
+
+def test_memory_is_given_back_on_the_device_that_has_it():
+    """By its number."""
+    loaded, runtime = asked(device_id="3")
+
+    loaded.shrink([np.zeros((1, 1), np.float32)])
+
+    assert not loaded.captures
+    assert runtime.options == [{"memory.enable_memory_arena_shrinkage": "cpu:0;gpu:3"}]
+
+
+@pytest.mark.parametrize(
+    ("providers", "refused"), [([CUDA], "1"), ([CUDA, CPU], None), ([CPU], None)], ids=str
+)
+def test_cuda_alone_means_every_part_of_the_graph(providers: list[str], refused: str | None):
+    """Where it is asked for by name, nothing runs on the CPU in silence."""
+    options = session_module._options(Path(), 1, [(name, {}) for name in providers])
+
+    found = None
+    with contextlib.suppress(RuntimeError):
+        found = options.get_session_config_entry("session.disable_cpu_ep_fallback")
+    assert found == refused
+
+
+def test_the_runtime_repeats_nothing_on_the_cpu():
+    """Neither a load that fails, nor a run."""
+    assert session(models.doubling())._session._enable_fallback is False

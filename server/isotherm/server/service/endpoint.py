@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Final
 
 from isotherm.server.access_log import AccessLog
 from isotherm.server.batching import Batcher
 from isotherm.server.drift.tap import Tap
-from isotherm.server.errors import ExecutionError, NonFiniteError, RequestError
+from isotherm.server.errors import (
+    DeviceLostError,
+    ExecutionError,
+    NonFiniteError,
+    RequestError,
+)
 from isotherm.server.execution import Batch, Job, Runner
 from isotherm.server.loader import Model
 from isotherm.server.loop import Loop
@@ -41,10 +47,13 @@ class Endpoint:
         traces: Traces | None = None,
         tap: Tap | None = None,
         reply_all: ReplyAll = reply_each,
+        lost: Callable[[DeviceLostError], None] = lambda _error: None,
     ) -> None:
+        """`lost` is told when the device that the version runs on can be used no more."""
         self._reply_all = reply_all
         self.model = model
         self.tap = tap
+        self._lost = lost
         self._access_log = access_log
         self._traces = traces
         self._loop = loop
@@ -55,11 +64,13 @@ class Endpoint:
         self._counters = counters
         runner = Runner(
             run=model.session.run,
-            inline=model.cost.inline,
+            inline=model.placement.inline,
             batched=model.batched,
-            seconds=model.cost.seconds if model.cost.known else None,
+            seconds=model.placement.seconds if model.placement.known else None,
             bound=model.session.bound,
             watch=tap,
+            lanes=model.lanes,
+            on_device=model.placement.on_device,
         )
         self.batcher = Batcher(runner, self, loop, config, counters)
 
@@ -133,6 +144,20 @@ class Endpoint:
         if self._traces is not None:
             self._traces.closed(batch, self.model.name, self.model.version, self._counters)
 
+    def show_lent(self) -> None:
+        """Let the metrics say how many buffers batches have."""
+        if self.model.lanes:
+            self._counters.lent(sum(lane.lent for lane in self.model.lanes))
+
+    def lost(self, error: DeviceLostError) -> None:
+        """Pass on that the device is lost."""
+        self._lost(error)
+
+    def close(self) -> list[Future[None]]:
+        """End the version's threads, and let its device go: which is done when the futures are."""
+        self.batcher.close()
+        return self.model.close()
+
     def retire(self, retired: Callable[[], None]) -> None:
         """Answer what waits, take nothing new, then let the model go and say so."""
         self.batcher.drain()
@@ -142,7 +167,7 @@ class Endpoint:
         if not self.batcher.idle:
             self._loop.call_later(_RETIRE_POLL_S, lambda: self._retire_when_idle(retired))
             return
-        self.batcher.close()
+        self.close()
         retired()
 
     def _end(self, call: Call, error: RequestError, arrived_ns: int) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import wait
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from isotherm.server.access_log import AccessLog
 from isotherm.server.counters import Block
 from isotherm.server.drift.tap import Taps
-from isotherm.server.errors import InvalidRequestError, RequestError
+from isotherm.server.errors import DeviceLostError, InvalidRequestError, RequestError
 from isotherm.server.layout import ModelState
 from isotherm.server.loop import Loop
 from isotherm.server.repository import Change, Repository
@@ -23,6 +26,9 @@ from isotherm.server.transport.call import Call, ReplyAll, reply_each
 from isotherm.v1 import open_inference_pb2 as pb
 
 _log = logging.getLogger(__name__)
+
+# How long devices may take to free what models had on them, before the process ends.
+_DEVICE_S: Final = 5.0
 
 
 class InferenceService:
@@ -37,8 +43,11 @@ class InferenceService:
         traces: Traces | None = None,
         taps: Taps | None = None,
         reply_all: ReplyAll = reply_each,
+        lost: Callable[[DeviceLostError], None] = lambda _error: None,
     ) -> None:
+        """`lost` is told when a device can be used no more."""
         self._reply_all = reply_all
+        self._lost = lost
         self._repository = repository
         self._taps = taps
         self._loop = loop
@@ -66,6 +75,13 @@ class InferenceService:
                 load_ns=model.load_ns,
                 queue_limit_rows=model.settings.batching.max_queue_rows,
             )
+            placed = model.placement
+            counters.placed(
+                break_even_rows=placed.break_even_rows or 0,
+                device_bytes=placed.memory_bytes,
+                graph_sizes=placed.graph_sizes,
+                fell_back=placed.fell_back,
+            )
             show_sums(model, counters)
             tap = self._taps.open(model) if self._taps is not None else None
             endpoint = Endpoint(
@@ -76,6 +92,7 @@ class InferenceService:
                 self._traces,
                 tap,
                 self._reply_all,
+                self._lost,
             )
             self._endpoints[model.name, str(model.version)] = endpoint
         self._route_newest(change.name)
@@ -108,9 +125,10 @@ class InferenceService:
         endpoint.retire(retired)
 
     def show_waiting(self) -> None:
-        """Let the metrics say how long requests wait now; for the loop's regular beat."""
+        """Let the metrics say what waits now, and how long; for the loop's regular beat."""
         for endpoint in self._endpoints.values():
             endpoint.batcher.show_waiting()
+            endpoint.show_lent()
 
     def infer(self, call: Call, message: bytes) -> None:
         """Handle one ModelInfer call."""
@@ -160,6 +178,7 @@ class InferenceService:
             endpoint.batcher.drain()
 
     def close(self) -> None:
-        """End the executor threads. Call once no call is left."""
-        for endpoint in {*self._endpoints.values(), *self._retiring}:
-            endpoint.batcher.close()
+        """End the models' threads, and let their devices go. Call once no call is left."""
+        endpoints = {*self._endpoints.values(), *self._retiring}
+        # A process that ends while a device is at work may crash in the end.
+        wait([one for endpoint in endpoints for one in endpoint.close()], _DEVICE_S)

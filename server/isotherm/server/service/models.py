@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Final
 
@@ -10,6 +10,7 @@ from isotherm.server.counters import Block
 from isotherm.server.errors import InvalidRequestError
 from isotherm.server.layout import ModelState, Phase, WorkerState
 from isotherm.server.loader import Model
+from isotherm.server.placement import Placement
 from isotherm.server.repository import Repository
 from isotherm.server.session import TensorSpec
 from isotherm.server.totals import Latency, ModelTotals, total
@@ -118,7 +119,8 @@ class ModelsService:
                     kind=pb.ModelInstanceGroup.KIND_GPU
                     if model.provider == "cuda"
                     else pb.ModelInstanceGroup.KIND_CPU,
-                    count=settings.batching.instances,
+                    count=len(model.lanes) or settings.batching.instances,
+                    gpus=[model.placement.device_number] if model.lanes else [],
                 )
             ],
         )
@@ -145,9 +147,20 @@ class ModelsService:
                 labels.string_value = "\n".join(target.classes)
         for name, parameter in settings.config.parameters.items():
             config.parameters[name].CopyFrom(parameter)
+        for name, value in _placement_parameters(model.placement):
+            config.parameters[name].string_value = value
         if model.contract_json:
             config.parameters[contracts.METADATA_KEY].string_value = model.contract_json
         return config
+
+
+def _placement_parameters(placed: Placement) -> Iterator[tuple[str, str]]:
+    """Yield what callers may want to know of where the model runs, and why there."""
+    yield "isotherm.provider", placed.provider
+    if placed.break_even_rows is not None:
+        yield "isotherm.break_even_rows", str(placed.break_even_rows)
+    if placed.notes:
+        yield "isotherm.provider_note", "; ".join(placed.notes)
 
 
 def _tensor_metadata(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -8,6 +8,7 @@ from typing import Final
 
 from isotherm.server.errors import (
     AbandonedError,
+    DeviceLostError,
     ExecutionError,
     ExpiredError,
     HopelessError,
@@ -27,6 +28,7 @@ from isotherm.server.transport.call import Call, StatusCode
 STATUS: Final[Mapping[type[RequestError], StatusCode]] = MappingProxyType(
     {
         AbandonedError: StatusCode.CANCELLED,
+        DeviceLostError: StatusCode.UNAVAILABLE,
         ExecutionError: StatusCode.INTERNAL,
         ExpiredError: StatusCode.DEADLINE_EXCEEDED,
         HopelessError: StatusCode.RESOURCE_EXHAUSTED,

@@ -21,7 +21,7 @@ import onnx
 
 from isotherm.server import logs
 from isotherm.server.errors import LoadError
-from isotherm.server.placement import CPU
+from isotherm.server.providers import ON_CPU
 from isotherm.server.session import Session
 from isotherm.server.vetting import constants, graph, limits
 from isotherm.server.vetting.files import ExternalFiles
@@ -174,7 +174,7 @@ def _warm_up() -> None:
         ir_version=10,
     )
     onnx.checker.check_model(model, full_check=True)
-    Session(model.SerializeToString(), Path(), [(CPU, {})])
+    Session(model.SerializeToString(), Path(), ON_CPU)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from isotherm.server.costs import rehearse
 from isotherm.server.errors import LoadError
-from isotherm.server.placement import CPU, rehearse
+from isotherm.server.providers import ON_CPU
 from isotherm.server.session import Session
 from isotherm.v1 import contract as contracts
 
@@ -25,7 +26,7 @@ def try_out(data: bytes, external: Mapping[str, bytes], max_batch_size: int) -> 
     that fails for another reason is no objection: zeros need not be an input that it can take.
     """
     try:
-        session = Session(data, Path(), [(CPU, {})], external)
+        session = Session(data, Path(), ON_CPU, external)
     except LoadError as error:
         _raise_if_memory(error.__cause__)
         # An operator that the CPU lacks may yet run on the worker's device.

@@ -1,0 +1,1 @@
+"""`isotherm doctor`: what models can run on here, and what mends the rest."""
