@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.client import _shortcut, _trace
 from tests.faults.drivers import MODEL, Driver, Tasks, Threads
 from tests.support import models
 from tests.support.proxy import Proxy, proxied
@@ -15,6 +16,12 @@ from tests.support.server import Server, serving
 
 Connect = Callable[..., Driver]
 KINDS = {"threads": Threads, "tasks": Tasks}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls take the short way, though other tests of this run have imported OpenTelemetry."""
+    monkeypatch.setattr(_shortcut, "TRACING", f"no.{_trace.MODULE}")
 
 
 @pytest.fixture(name="repository", scope="session")

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Everything that wants a GPU, in the order of what is worth most, each with a limit of its own; one
 # that fails does not keep the others from running. Leaves reports in a folder, eight files at most.
-#     tests/gpu/check.sh FOLDER [facts] [doctor] [tests] [lanes] [training] [bench]
+#     tests/gpu/check.sh FOLDER [doctor] [facts] [tests] [lanes] [training] [bench]
 set -u
 cd "$(dirname "$0")/../.."
 out=${1:?a folder for the reports}
 shift
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- facts doctor tests lanes training bench
+[ $# -gt 0 ] || set -- doctor facts tests lanes training bench
 export PYTHON="${PYTHON:-python3}"
 # What runs in a few cells only must not depend on which plugins of pytest the machine happens to have.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONUNBUFFERED=1
@@ -28,7 +28,7 @@ limited() {
   [ "$status" -eq 0 ] || failed=1
 }
 
-# In processes of their own: a device that one has lost is lost to all that it does afterwards.
+# Each in a process of its own: who has lost a device has lost it to all that comes afterwards.
 tested() {
   name=$1 seconds=$2
   shift 2
@@ -39,14 +39,18 @@ tested() {
 
 for step in "$@"; do
   case $step in
-    facts)
-      lines=12 limited facts 60 sh tests/gpu/facts.sh
-      ;;
     doctor)
-      lines=60 limited doctor 40 "$PYTHON" -m isotherm.client.cli doctor --provider cuda
+      lines=60 limited doctor 60 "$PYTHON" -m isotherm.client.cli doctor --provider cuda
+      ;;
+    facts)
+      lines=12 limited facts 30 sh tests/gpu/facts.sh
       ;;
     tests)
-      tested tests "${TESTS_S:-200}" tests/gpu --ignore tests/gpu/test_training.py
+      all_s=${TESTS_S:-200}
+      # A hundred loads come last.
+      servers=$(ls tests/gpu/test_*.py | grep -v -e lanes -e training -e memory)
+      tested tests $((all_s / 3)) tests/gpu/test_lanes.py
+      tested tests $((all_s - all_s / 3)) $servers tests/gpu/test_memory.py
       ;;
     lanes)
       lines=60 limited lanes "${LANES_S:-75}" "$PYTHON" -m tests.bench.gpus.lanes --json "$out/lanes.json"

@@ -5,7 +5,7 @@ python=${PYTHON:-python3}
 
 tell() {
   echo "== $*"
-  timeout 15 "$@" 2>&1
+  timeout 15 "$@" 2>&1 || echo "status $?"
 }
 
 tell "$python" -m isotherm.client.cli doctor --json

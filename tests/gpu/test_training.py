@@ -157,7 +157,7 @@ def test_replayed_steps_do_what_steps_do(
     [
         ((nn.Tanh(), nn.Dropout(0.2)), 1),
         ((nn.Tanh(), nn.Dropout(0.2)), 4),
-        ((nn.BatchNorm1d(13), nn.ReLU()), 1),
+        ((nn.Tanh(), nn.BatchNorm1d(13)), 1),
         ((nn.LayerNorm(13), nn.PReLU()), 4),
     ],
     ids=["dropout", "dropouts", "batch statistics", "by vmap"],

@@ -243,6 +243,29 @@ def averaged() -> onnx.ModelProto:
     )
 
 
+def parted() -> onnx.ModelProto:
+    """Return y = 2 x and -x: of x [batch, 4] FP32, the first column and the other three, in y.
+
+    Parts of different widths, as networks with categories have them: on CUDA, Split and Concat
+    copy their widths to the device in every run.
+    """
+    constants = (
+        numpy_helper.from_array(np.array([1, 3], np.int64), "widths"),
+        numpy_helper.from_array(np.array([2], np.float32), "two"),
+    )
+    return _model(
+        [
+            helper.make_node("Split", ["x", "widths"], ["first", "others"], axis=1),
+            helper.make_node("Mul", ["first", "two"], ["twice"]),
+            helper.make_node("Neg", ["others"], ["negated"]),
+            helper.make_node("Concat", ["twice", "negated"], ["y"], axis=1),
+        ],
+        [_info("x", TensorProto.FLOAT, 4)],
+        [_info("y", TensorProto.FLOAT, 4)],
+        list(constants),
+    )
+
+
 def slow() -> onnx.ModelProto:
     """Return y = x after as many turns as the largest x: x [batch, 1] FP32, some 0.1 ms a turn."""
     square = helper.make_tensor_type_proto(TensorProto.FLOAT, [128, 128])

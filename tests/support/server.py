@@ -144,8 +144,8 @@ def serving(repository: Path | str, *flags: str, wait: bool = True) -> Iterator[
                 gone_or_ready = eventually(
                     lambda: process.poll() is not None or server.ready(), START_TIMEOUT_S
                 )
-                assert gone_or_ready, f"not ready in time:\n{server.log}"
-                assert process.poll() is None, f"ended while starting:\n{server.log}"
+                assert gone_or_ready, "not ready in time"
+                assert process.poll() is None, "ended while starting"
             yield server
         except BaseException as error:
             error.add_note(f"the server's log ends:\n{server.log[-LOG_END:]}")

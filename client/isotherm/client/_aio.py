@@ -4,33 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, overload
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from types import TracebackType
+from typing import Self, overload
 
+from isotherm.client import _types
 from isotherm.client._retry import Retry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
-    from types import TracebackType
-
-    from numpy.typing import ArrayLike
-
-    from isotherm.client._conversation import Outputs
-    from isotherm.client._hedge import Hedge
-    from isotherm.client._inputs import Inputs
-    from isotherm.client._interval import Interval
-    from isotherm.client._prediction import Prediction
-    from isotherm.client._questions import Version
-    from isotherm.client._security import Tls, Token
-    from isotherm.client._settings import Unknown
-    from isotherm.v1.contract_pb2 import Contract
-    from isotherm.v1.open_inference_pb2 import (
-        ModelConfig,
-        ModelMetadataResponse,
-        ModelStatisticsResponse,
-        RepositoryIndexResponse,
-        ServerMetadataResponse,
-    )
-    from isotherm.v1.tensors import Array
 
 _DEFAULT_RETRY = Retry()
 # What is left of a deadline that has just passed is no timeout.
@@ -68,14 +47,14 @@ class AsyncClient:
         self,
         target: str,
         *,
-        tls: bool | Tls = False,
-        token: Token | None = None,
+        tls: bool | _types.Tls = False,
+        token: _types.Token | None = None,
         timeout: float = 5.0,
         retry: Retry | None = _DEFAULT_RETRY,
         connections: int = 4,
         coalesce: bool = True,
-        hedge: Hedge | None = None,
-        unknown: Unknown = "take",
+        hedge: _types.Hedge | None = None,
+        unknown: _types.Unknown = "take",
     ) -> None:
         # Here, with the first client: the messages alone take a third as long as gRPC.
         from isotherm.client._settings import Settings
@@ -89,33 +68,33 @@ class AsyncClient:
     async def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         outputs: str,
         timeout: float | None = None,
-    ) -> Array: ...
+    ) -> _types.Array: ...
 
     @overload
     async def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
-    ) -> Array | Prediction: ...
+    ) -> _types.Array | _types.Prediction: ...
 
     async def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
-        outputs: Outputs = None,
+        version: _types.Version = None,
+        outputs: _types.Outputs = None,
         timeout: float | None = None,
-    ) -> Array | Prediction:
+    ) -> _types.Array | _types.Prediction:
         """Run the model on `x` and return its outputs, in the order of the rows.
 
         Args:
@@ -145,11 +124,11 @@ class AsyncClient:
     async def predict_interval(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         timeout: float | None = None,
-    ) -> Interval:
+    ) -> _types.Interval:
         """Run the model on `x` and return its predictions with their bounds.
 
         Args:
@@ -173,13 +152,13 @@ class AsyncClient:
     def predict_stream(
         self,
         model: str,
-        batches: Iterable[Inputs] | AsyncIterable[Inputs],
+        batches: Iterable[_types.Inputs] | AsyncIterable[_types.Inputs],
         *,
-        version: Version = None,
-        outputs: Outputs = None,
+        version: _types.Version = None,
+        outputs: _types.Outputs = None,
         timeout: float | None = None,
         in_flight: int = 16,
-    ) -> AsyncGenerator[Array | Prediction, None]:
+    ) -> AsyncGenerator[_types.Array | _types.Prediction, None]:
         """Run the model on one batch after the other, and yield their outputs in that order.
 
         No more than `in_flight` batches are read ahead of the answers, so memory does not grow
@@ -202,13 +181,13 @@ class AsyncClient:
     async def feedback(
         self,
         model: str,
-        prediction: ArrayLike,
-        truth: ArrayLike,
+        prediction: _types.ArrayLike,
+        truth: _types.ArrayLike,
         *,
-        version: Version = None,
-        lower: ArrayLike | None = None,
-        upper: ArrayLike | None = None,
-        predicted_at: ArrayLike | None = None,
+        version: _types.Version = None,
+        lower: _types.ArrayLike | None = None,
+        upper: _types.ArrayLike | None = None,
+        predicted_at: _types.ArrayLike | None = None,
         timeout: float | None = None,
     ) -> str:
         """Report what predictions should have been, once it is known.
@@ -249,8 +228,8 @@ class AsyncClient:
         return await tasks.run(tasks.conversations.feedback(model, report, version, deadline))
 
     async def contract(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> Contract:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.Contract:
         """Return the model's contract: features, units, ranges, interval, provenance.
 
         Raises:
@@ -261,29 +240,35 @@ class AsyncClient:
         return await tasks.run(tasks.conversations.contract(model, version, deadline))
 
     async def config(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> ModelConfig:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelConfig:
         """Return how the server runs the model: batching, instances, parameters."""
         tasks = self._tasks
         deadline = tasks.conversations.begin(timeout)
         return await tasks.run(tasks.conversations.config(model, version, deadline))
 
     async def model_metadata(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> ModelMetadataResponse:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelMetadataResponse:
         """Return the model's versions, inputs and outputs."""
         tasks = self._tasks
         deadline = tasks.conversations.begin(timeout)
         return await tasks.run(tasks.conversations.model_metadata(model, version, deadline))
 
-    async def server_metadata(self, *, timeout: float | None = None) -> ServerMetadataResponse:
+    async def server_metadata(
+        self, *, timeout: float | None = None
+    ) -> _types.ServerMetadataResponse:
         """Return the server's name, version and extensions."""
         tasks = self._tasks
         deadline = tasks.conversations.begin(timeout)
         return await tasks.run(tasks.conversations.server_metadata(deadline))
 
     async def health(
-        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+        self,
+        model: str | None = None,
+        version: _types.Version = None,
+        *,
+        timeout: float | None = None,
     ) -> bool:
         """Return whether the server, or one model, is ready to answer.
 
@@ -295,7 +280,11 @@ class AsyncClient:
         return await tasks.run(tasks.conversations.health(model, version, deadline))
 
     async def wait_ready(
-        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+        self,
+        model: str | None = None,
+        version: _types.Version = None,
+        *,
+        timeout: float | None = None,
     ) -> None:
         """Wait until the server, or one model, is ready to answer.
 
@@ -309,8 +298,8 @@ class AsyncClient:
         return await tasks.run(tasks.conversations.wait_ready(model, version, deadline))
 
     async def statistics(
-        self, model: str = "", version: Version = None, *, timeout: float | None = None
-    ) -> ModelStatisticsResponse:
+        self, model: str = "", version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelStatisticsResponse:
         """Return the server's counters of a model, or of all models.
 
         Raises:
@@ -320,7 +309,7 @@ class AsyncClient:
         deadline = tasks.conversations.begin(timeout)
         return await tasks.run(tasks.conversations.statistics(model, version, deadline))
 
-    async def models(self, *, timeout: float | None = None) -> RepositoryIndexResponse:
+    async def models(self, *, timeout: float | None = None) -> _types.RepositoryIndexResponse:
         """Return the models of the server's repository, with their versions and states.
 
         Raises:

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, overload
+from collections.abc import Generator, Iterable, Sequence
+from types import TracebackType
+from typing import Self, overload
 
+from isotherm.client import _types
 from isotherm.client._retry import Retry
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
-    from types import TracebackType
-
-    from numpy.typing import ArrayLike
-
-    from isotherm.client._conversation import Outputs
-    from isotherm.client._hedge import Hedge
-    from isotherm.client._inputs import Inputs
-    from isotherm.client._interval import Interval
-    from isotherm.client._prediction import Prediction
-    from isotherm.client._questions import Version
-    from isotherm.client._security import Tls, Token
-    from isotherm.client._settings import Unknown
-    from isotherm.v1.contract_pb2 import Contract
-    from isotherm.v1.open_inference_pb2 import (
-        ModelConfig,
-        ModelMetadataResponse,
-        ModelStatisticsResponse,
-        RepositoryIndexResponse,
-        ServerMetadataResponse,
-    )
-    from isotherm.v1.tensors import Array
 
 _DEFAULT_RETRY = Retry()
 # What is left of a deadline that has just passed is no timeout.
@@ -66,14 +45,14 @@ class Client:
         self,
         target: str,
         *,
-        tls: bool | Tls = False,
-        token: Token | None = None,
+        tls: bool | _types.Tls = False,
+        token: _types.Token | None = None,
         timeout: float = 5.0,
         retry: Retry | None = _DEFAULT_RETRY,
         connections: int = 4,
         coalesce: bool = True,
-        hedge: Hedge | None = None,
-        unknown: Unknown = "take",
+        hedge: _types.Hedge | None = None,
+        unknown: _types.Unknown = "take",
     ) -> None:
         # Here, with the first client: the messages alone take a third as long as gRPC.
         from isotherm.client._settings import Settings
@@ -87,33 +66,33 @@ class Client:
     def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         outputs: str,
         timeout: float | None = None,
-    ) -> Array: ...
+    ) -> _types.Array: ...
 
     @overload
     def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
-    ) -> Array | Prediction: ...
+    ) -> _types.Array | _types.Prediction: ...
 
     def predict(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
-        outputs: Outputs = None,
+        version: _types.Version = None,
+        outputs: _types.Outputs = None,
         timeout: float | None = None,
-    ) -> Array | Prediction:
+    ) -> _types.Array | _types.Prediction:
         """Run the model on `x` and return its outputs, in the order of the rows.
 
         Args:
@@ -139,11 +118,11 @@ class Client:
     def predict_interval(
         self,
         model: str,
-        x: Inputs,
+        x: _types.Inputs,
         *,
-        version: Version = None,
+        version: _types.Version = None,
         timeout: float | None = None,
-    ) -> Interval:
+    ) -> _types.Interval:
         """Run the model on `x` and return its predictions with their bounds.
 
         Args:
@@ -167,13 +146,13 @@ class Client:
     def predict_stream(
         self,
         model: str,
-        batches: Iterable[Inputs],
+        batches: Iterable[_types.Inputs],
         *,
-        version: Version = None,
-        outputs: Outputs = None,
+        version: _types.Version = None,
+        outputs: _types.Outputs = None,
         timeout: float | None = None,
         in_flight: int = 16,
-    ) -> Generator[Array | Prediction, None, None]:
+    ) -> Generator[_types.Array | _types.Prediction, None, None]:
         """Run the model on one batch after the other, and yield their outputs in that order.
 
         No more than `in_flight` batches are read ahead of the answers, so memory does not grow
@@ -196,13 +175,13 @@ class Client:
     def feedback(
         self,
         model: str,
-        prediction: ArrayLike,
-        truth: ArrayLike,
+        prediction: _types.ArrayLike,
+        truth: _types.ArrayLike,
         *,
-        version: Version = None,
-        lower: ArrayLike | None = None,
-        upper: ArrayLike | None = None,
-        predicted_at: ArrayLike | None = None,
+        version: _types.Version = None,
+        lower: _types.ArrayLike | None = None,
+        upper: _types.ArrayLike | None = None,
+        predicted_at: _types.ArrayLike | None = None,
         timeout: float | None = None,
     ) -> str:
         """Report what predictions should have been, once it is known.
@@ -243,8 +222,8 @@ class Client:
         return threads.run(threads.conversations.feedback(model, report, version, deadline))
 
     def contract(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> Contract:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.Contract:
         """Return the model's contract: features, units, ranges, interval, provenance.
 
         Raises:
@@ -255,29 +234,33 @@ class Client:
         return threads.run(threads.conversations.contract(model, version, deadline))
 
     def config(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> ModelConfig:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelConfig:
         """Return how the server runs the model: batching, instances, parameters."""
         threads = self._threads
         deadline = threads.conversations.begin(timeout)
         return threads.run(threads.conversations.config(model, version, deadline))
 
     def model_metadata(
-        self, model: str, version: Version = None, *, timeout: float | None = None
-    ) -> ModelMetadataResponse:
+        self, model: str, version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelMetadataResponse:
         """Return the model's versions, inputs and outputs."""
         threads = self._threads
         deadline = threads.conversations.begin(timeout)
         return threads.run(threads.conversations.model_metadata(model, version, deadline))
 
-    def server_metadata(self, *, timeout: float | None = None) -> ServerMetadataResponse:
+    def server_metadata(self, *, timeout: float | None = None) -> _types.ServerMetadataResponse:
         """Return the server's name, version and extensions."""
         threads = self._threads
         deadline = threads.conversations.begin(timeout)
         return threads.run(threads.conversations.server_metadata(deadline))
 
     def health(
-        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+        self,
+        model: str | None = None,
+        version: _types.Version = None,
+        *,
+        timeout: float | None = None,
     ) -> bool:
         """Return whether the server, or one model, is ready to answer.
 
@@ -289,7 +272,11 @@ class Client:
         return threads.run(threads.conversations.health(model, version, deadline))
 
     def wait_ready(
-        self, model: str | None = None, version: Version = None, *, timeout: float | None = None
+        self,
+        model: str | None = None,
+        version: _types.Version = None,
+        *,
+        timeout: float | None = None,
     ) -> None:
         """Wait until the server, or one model, is ready to answer.
 
@@ -303,8 +290,8 @@ class Client:
         return threads.run(threads.conversations.wait_ready(model, version, deadline))
 
     def statistics(
-        self, model: str = "", version: Version = None, *, timeout: float | None = None
-    ) -> ModelStatisticsResponse:
+        self, model: str = "", version: _types.Version = None, *, timeout: float | None = None
+    ) -> _types.ModelStatisticsResponse:
         """Return the server's counters of a model, or of all models.
 
         Raises:
@@ -314,7 +301,7 @@ class Client:
         deadline = threads.conversations.begin(timeout)
         return threads.run(threads.conversations.statistics(model, version, deadline))
 
-    def models(self, *, timeout: float | None = None) -> RepositoryIndexResponse:
+    def models(self, *, timeout: float | None = None) -> _types.RepositoryIndexResponse:
         """Return the models of the server's repository, with their versions and states.
 
         Raises:

@@ -7,27 +7,19 @@ the runs of batches too long for it, or on a device, which happen on a thread an
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
+from isotherm.server.answering import Answering, Outcome
 from isotherm.server.closing import Closing
 from isotherm.server.config import BatchingConfig
-from isotherm.server.errors import (
-    DeviceLostError,
-    ExecutionError,
-    HopelessError,
-    RequestError,
-)
-from isotherm.server.execution import Array, Batch, Execution, Job, Runner
+from isotherm.server.errors import DeviceLostError, HopelessError
+from isotherm.server.execution import Batch, Execution, Job, Runner
 from isotherm.server.executor import Executor
 from isotherm.server.loop import Loop
 from isotherm.server.model_counters import ModelCounters
 from isotherm.server.pace import Pace
 from isotherm.server.waiting import ANSWER_S, Waiting
-
-_log = logging.getLogger(__name__)
 
 # What a refused caller is told to wait when nothing has run yet.
 _DEFAULT_RETRY_S: Final = 0.01
@@ -35,27 +27,6 @@ _DEFAULT_RETRY_S: Final = 0.01
 _SAME_TIME_NS: Final = 1_000_000
 # Of the time to a deadline, what admission gives away: nothing that is foretold is quite right.
 _PROMISED: Final = 0.9
-# A long batch may have many callers. Those of other models wait for no more answers than these.
-_ANSWERS_AT_A_TIME: Final = 8
-
-
-class Outcome(Protocol):
-    """What a batcher's owner does with what it hands back, on the loop's thread."""
-
-    def respond(self, jobs: Sequence[Job], outputs: Sequence[Array]) -> None:
-        """Answer every job with its rows of `outputs`, which hold the jobs' rows in order."""
-
-    def refuse(self, job: Job, error: RequestError) -> None:
-        """End one job with an error."""
-
-    def answered(self, batch: Batch, encode_ns: int) -> None:
-        """Take note of a batch, or a part of one, whose answers are written and counted."""
-
-    def closed(self, batch: Batch) -> None:
-        """Take note of a batch that is over: each of its jobs has an answer, or an error."""
-
-    def lost(self, error: DeviceLostError) -> None:
-        """Take note that the model's device is lost; callers of its batch have been told."""
 
 
 class Batcher:
@@ -77,11 +48,8 @@ class Batcher:
         # When each instance that is in a run will be free, by when its batch was started; all as
         # perf_counter_ns().
         self._free_at_ns: dict[int, int] = {}
-        # Batches whose callers do not all have their answers.
-        self._unanswered = 0
         self._scheduled = False
         self._timer_at_ns: int | None = None
-        self._last_run_s = 0.0
         self._shown_wait_s = 0.0
         max_rows = config.max_batch_size if runner.batched else 1
         self._pace = Pace(runner.seconds, max_rows)
@@ -89,12 +57,13 @@ class Batcher:
         self._closing = Closing(config, self._pace, max_rows)
         self._instances = len(runner.lanes) or config.instances
         self._execute = Execution(runner, config.max_batch_size)
+        self._answering = Answering(outcome, loop, counters, self._execute.runs, runner.watch)
         self._executor: Executor | None = None
 
     def submit(self, job: Job) -> None:
         """Queue a job; raise OverloadedError at once when it would wait in vain."""
         waiting = self._waiting
-        waiting.check_room(job, self._last_run_s or _DEFAULT_RETRY_S)
+        waiting.check_room(job, self._answering.last_run_s or _DEFAULT_RETRY_S)
         if self._free_at_ns:
             self._check_deadline(job)
         waiting.append(job)
@@ -110,7 +79,7 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits, nothing runs, and everybody has an answer."""
-        return not (self._waiting or self._free_at_ns or self._unanswered)
+        return not (self._waiting or self._free_at_ns or self._answering.pending)
 
     def show_waiting(self) -> None:
         """Let the metrics say since when the oldest request waits, and how long a new one would."""
@@ -200,7 +169,9 @@ class Batcher:
 
     def _run(self, batch: Batch) -> None:
         if self._runner.inline(batch.rows):
-            self._finish(self._execute(batch, inline=True))
+            for result in self._execute(batch, inline=True):
+                self._answering.at_once(result)
+            self._go_on()
             return
         # No two batches may be taken for one, however coarse the clock.
         while batch.started_ns in self._free_at_ns:
@@ -224,96 +195,14 @@ class Batcher:
             # The instance works on while these are answered.
             self._start_batch()
             for batch in results:
-                if batch.error is not None:
-                    self._refuse(batch, batch.error)
-                    continue
-                self._count(batch)
-                self._unanswered += 1
-                self._answer_in_parts(batch, batch.parts(_ANSWERS_AT_A_TIME), 0)
+                self._answering.in_parts(batch)
             self._go_on()
             if isinstance(results[-1].error, DeviceLostError):
                 self._outcome.lost(results[-1].error)
 
         self._loop.call_soon_threadsafe(finish)
 
-    def _finish(self, results: list[Batch]) -> None:
-        for batch in results:
-            if batch.error is not None:
-                self._refuse(batch, batch.error)
-            else:
-                self._count(batch)
-                self._close(batch, self._answer(batch))
-                self._watch(batch)
-        self._go_on()
-
     def _go_on(self) -> None:
         if self._waiting and not self._scheduled and self._has_room():
             # Other models' batches, and what has just arrived, come first.
             self._schedule()
-
-    def _answer_in_parts(self, batch: Batch, parts: list[Batch], encode_ns: int) -> None:
-        """Answer the first of the parts, and the others after whatever arrives meanwhile."""
-        encode_ns += self._answer(parts[0])
-        if len(parts) > 1:
-            # After the batches of other models that are due.
-            self._loop.call_later(0, lambda: self._answer_in_parts(batch, parts[1:], encode_ns))
-            return
-        try:
-            self._close(batch, encode_ns)
-            self._watch(batch)
-        finally:
-            # Whatever its owner makes of it: a version that has answered can be retired.
-            if batch.release is not None:
-                batch.outputs = ()
-                batch.release()
-            self._unanswered -= 1
-
-    def _refuse(self, batch: Batch, error: RequestError) -> None:
-        for job in batch.jobs:
-            self._outcome.refuse(job, error)
-
-    def _count(self, batch: Batch) -> None:
-        """Count a batch before its answers are sent: whoever has one finds it counted."""
-        self._last_run_s = batch.run_ns / 1e9
-        for rows in self._execute.runs(batch.rows):
-            self._counters.executed(rows)
-
-    def _watch(self, batch: Batch) -> None:
-        """Show a batch to who looks at all that runs; its inputs are not needed any longer."""
-        if self._runner.watch is None:
-            return
-        try:
-            self._runner.watch(batch.inputs, batch.outputs)
-        except Exception:  # noqa: BLE001  everybody has an answer, and the next batch is due
-            _log.exception("this is a bug: a batch could not be looked at")
-        batch.inputs = ()
-
-    def _answer(self, batch: Batch) -> int:
-        """Answer a batch, or a part of one; return the nanoseconds that it took."""
-        self._counters.answered(len(batch.jobs))
-        start_ns = time.perf_counter_ns()
-        try:
-            self._outcome.respond(batch.jobs, batch.outputs)
-        except Exception:  # noqa: BLE001  callers must not wait for an answer that cannot be written
-            _log.exception("this is a bug: an answer could not be written")
-            self._refuse(batch, ExecutionError("the answer could not be written"))
-            return time.perf_counter_ns() - start_ns
-        encode_ns = time.perf_counter_ns() - start_ns
-        self._counters.answered_in(
-            [job.arrived_ns for job in batch.jobs],
-            batch.started_ns,
-            batch.assemble_ns,
-            batch.run_ns,
-            encode_ns,
-        )
-        self._outcome.answered(batch, encode_ns)
-        return encode_ns
-
-    def _close(self, batch: Batch, encode_ns: int) -> None:
-        """Add what a batch took; each slice of a large request has its share of the time."""
-        runs = self._execute.runs(batch.rows)
-        times = (ns // len(runs) for ns in (batch.assemble_ns, batch.run_ns, encode_ns))
-        assemble_ns, run_ns, encode_ns = times
-        for rows in runs:
-            self._counters.executed_in(rows, assemble_ns, run_ns, encode_ns)
-        self._outcome.closed(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +16,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from isotherm.server.device.buckets import buckets
-from isotherm.server.session import Array, Session, TensorSpec
+from isotherm.server.session import Array, Session, TensorSpec, reason
 from isotherm.v1.tensors import DTYPES
+
+_log = logging.getLogger(__name__)
 
 # Handing a batch to another thread and back costs about as much.
 INLINE_BELOW_S: Final = 200e-6
@@ -193,6 +196,16 @@ def break_even(host: Times, device: Times) -> int | None:
 def zeros(session: Session, rows: int) -> list[Array]:
     """Return a batch of zeros, an array an input."""
     return [_zeros(spec, rows) for spec in session.inputs]
+
+
+def warn_untimed(label: str, error: Exception) -> None:
+    """Say that a model fails on rows of zeros, as it may: then nobody knows what it costs."""
+    _log.warning(
+        "%s could not be warmed up or timed, since it fails on rows of zeros (%s): its batches "
+        "run on a thread of their own",
+        label,
+        reason(error),
+    )
 
 
 def _run_here(session: Session, arrays: Sequence[Array]) -> float:

@@ -77,6 +77,8 @@ class Placement:
         took = f"a batch of {_TYPICAL_ROWS} rows takes about {typical_us:.0f} us"
         if self.lanes and (self.break_even_rows or 0) > 1:
             return f"{took}, and from {self.break_even_rows} rows on batches run on the device"
+        if self.break_even_rows == 0:
+            return f"{took}, and none runs on the device: {'; '.join(self.notes)}"
         return took
 
     def close(self) -> list[Future[None]]:

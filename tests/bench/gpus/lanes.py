@@ -1,6 +1,6 @@
 """What a batch's time on a device goes to, step by step, and what lanes, graphs and TF32 are worth.
 
-    python -m tests.bench.gpus.lanes [--provider cuda|cpu] [--seconds 60] [--json FILE]
+    python -m tests.bench.gpus.lanes [--provider cuda|cpu] [--seconds 50] [--json FILE]
 
 In this process, without a server: what `gpu.py` shows as slow is explained here. All times are
 medians, in microseconds. With `--provider cpu` a device in the host's memory stands in.
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +48,7 @@ def main() -> None:
     """Measure the most telling first, and keep what there is after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--provider", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--seconds", type=float, default=60.0, help="in all")
+    parser.add_argument("--seconds", type=float, default=50.0, help="in all")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     arguments = parser.parse_args()
     budget = Budget(arguments.seconds)
@@ -58,6 +60,7 @@ def main() -> None:
             if arguments.json:
                 arguments.json.write_text(json.dumps({"found": found, "cut": budget.cut}, indent=1))
     print(f"left out for want of time: {', '.join(budget.cut) or 'nothing'}")
+    sys.exit(any("failed" in facts for facts in found))
 
 
 def measured(
@@ -66,25 +69,37 @@ def measured(
     """Yield figures; where a part of them fails, why."""
     plans: list[tuple[str, int, bool]] = [(TARGET, lanes, True) for lanes in LANES]
     plans += [(name, 2, True) for name in NETWORKS if name != TARGET]
-    # In processes that serve other models too, graphs may be off.
+    # A session without graphs may run otherwise than one that has some and does not replay them.
     plans.insert(1, (TARGET, 2, False))
-    for network, lanes, graphs in plans:
-        what = f"{network} on {lanes} lanes{'' if graphs else ' without graphs'}"
+    pieces: list[tuple[str, Callable[[], Iterator[Facts]]]] = [
+        (_named(*plan), partial(_placed, folder, provider, sizes, *plan)) for plan in plans
+    ]
+    if provider == "cuda":
+        pieces.append(("bare loops with TF32", partial(_by_tf32, folder)))
+    for what, piece in pieces:
         if not budget.allows(what, 8):
             continue
         try:
-            with loaded(folder, provider, network, lanes, graphs, max(sizes)) as (model, facts):
-                yield facts
-                for size in sizes if lanes == LANES[0] else ():
-                    x = served.rows(NETWORKS[network], size)
-                    yield {"what": what, "rows": size, **steps(model.lanes[0], x)}
-                for size in TOGETHER if network == TARGET and graphs else ():
-                    x = served.rows(NETWORKS[network], min(size, max(sizes)))
-                    yield {"what": what, "rows": len(x), "rows_per_s": together(model.lanes, x)}
+            for facts in piece():
+                yield {"what": what, **facts}
         except Exception as error:  # noqa: BLE001  the others are worth their figures
             yield {"what": what, "failed": f"{type(error).__name__}: {str(error)[:1000]}"}
-    if provider == "cuda" and budget.allows("TF32", 8):
-        yield from _by_tf32(folder)
+
+
+def _named(network: str, lanes: int, graphs: bool) -> str:
+    return f"{network} on {lanes} lanes{'' if graphs else ' without graphs'}"
+
+
+def _placed(
+    folder: Path, provider: str, sizes: Sequence[int], network: str, lanes: int, graphs: bool
+) -> Iterator[Facts]:
+    with loaded(folder, provider, network, lanes, graphs, max(sizes)) as (model, facts):
+        yield facts
+        for size in sizes if lanes == LANES[0] else ():
+            yield {"rows": size, **steps(model.lanes[0], served.rows(NETWORKS[network], size))}
+        for size in TOGETHER if network == TARGET and graphs else ():
+            x = served.rows(NETWORKS[network], min(size, max(sizes)))
+            yield {"rows": len(x), "rows_per_s": together(model.lanes, x)}
 
 
 @contextmanager
@@ -105,8 +120,7 @@ def loaded(
     begun = time.perf_counter()
     model = Loader(config, placer=placer).load(network, 1, path)
     facts = {
-        "what": f"load of {network}, {lanes} lanes{'' if graphs else ', without graphs'}",
-        "seconds": time.perf_counter() - begun,
+        "load_s": time.perf_counter() - begun,
         "device_bytes": model.placement.memory_bytes,
         "graph_rows": model.lanes[0].graph_rows,
         "notes": model.lanes[0].notes,
@@ -203,12 +217,13 @@ def _by_tf32(folder: Path) -> Iterator[Facts]:
                 one.turn(STEP_S)
                 figures = one.figures()
                 yield {
-                    "what": f"bare {name}, TF32 {'on' if tf32 else 'off'}",
+                    "loop": name,
+                    "tf32": tf32,
                     "rows": size,
                     "rows_per_s": figures.rows_per_s,
                     "difference": figures.difference,
                 }
-            yield from ({"what": "bare loops", "failed": failure} for failure in failures)
+            yield from ({"failed": failure} for failure in failures)
 
 
 def _median_us(step: Callable[[], object]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -37,6 +38,9 @@ SPARED: Final = 4
 # What a generator's process can send punctually in a second.
 PUNCTUAL: Final = 1500
 CONNECTIONS: Final = 8
+TELLING: Final = re.compile(
+    r"isotherm_(phase_duration_seconds|batch_size)_(sum|count)|isotherm_model_(load_d|dev|cuda|break)"
+)
 QUEUES: Final = ("--max-queue-rows", str(1 << 20), "--max-queue-bytes", str(4 << 30))
 
 
@@ -80,7 +84,8 @@ def h2load() -> bool:
 def server(repository: Path, *flags: str) -> Iterator[Server]:
     """Run a server on all that the folder holds; RuntimeError with its log when it does not.
 
-    At the end its log is shown: what each load took, and what was given up.
+    At the end its log is shown: what each load took, and what was given up; with the metrics that
+    tell where the time went.
     """
     with serving(repository, *QUEUES, "--drift-window", "0", *flags, wait=False) as running:
         over = eventually(lambda: running.process.poll() is not None or running.ready(), START_S)
@@ -89,7 +94,8 @@ def server(repository: Path, *flags: str) -> Iterator[Server]:
         try:
             yield running
         finally:
-            print(running.log[-LOG_END:], file=sys.stderr, flush=True)
+            told = filter(TELLING.match, running.get("/metrics")[1].splitlines())
+            print(running.log[-LOG_END:], *told, sep="\n", file=sys.stderr, flush=True)
 
 
 def parameters(running: Server, model: str) -> dict[str, str]:

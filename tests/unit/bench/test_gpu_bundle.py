@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,14 +73,94 @@ def test_what_is_laid_out_otherwise_is_refused() -> None:
     struct.pack_into("<Q", wrong, 8, 1 << 30)
     with pytest.raises(fatbin.FormatError, match="no entry of a block at 0x50"):
         fatbin.reduce(library(block(bytes(wrong))), 90, only_needed=False)
+    beyond = struct.pack("<IHHQ", 0xBA55ED50, 1, 24, 0)
+    with pytest.raises(fatbin.FormatError, match="ends at 0x58, its section at 0x50"):
+        fatbin.reduce(library(beyond), 90, only_needed=False)
     with pytest.raises(fatbin.FormatError, match="not a 64-bit ELF file"):
         fatbin.reduce(bytearray(b"PK\3\4" * 40), 90, only_needed=False)
+
+
+@pytest.mark.parametrize(
+    ("functions", "stays"),
+    [
+        (b".text.flash_fwd .text.FusedMoe_gemm", False),
+        (b".text.flash_fwd .text.relu", True),
+        (b"no name at all", True),
+    ],
+)
+def test_only_kernels_of_language_models_are_dropped_by_name(
+    monkeypatch: pytest.MonkeyPatch, functions: bytes, stays: bool
+) -> None:
+    """Code of which one kernel is not one of theirs stays whole."""
+    plain = SimpleNamespace(decompressobj=lambda: SimpleNamespace(decompress=bytes))
+    zstandard = SimpleNamespace(ZstdDecompressor=lambda: plain)
+    monkeypatch.setitem(sys.modules, "zstandard", zstandard)
+    whole = library(block(entry(90, functions)))
+    done = fatbin.reduce(whole, 90)
+
+    assert done.after_bytes == len(functions) * stays
+    assert (functions in whole) is stays
+
+
+def test_what_sessions_need_is_packed_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs can be run, the CUDA library is reduced, and what no session opens stays here."""
+    wheel, program = tmp_path / "a.whl", tmp_path / "h2load"
+    program.write_text("#!/bin/sh\n")
+    members = {
+        "onnxruntime/__init__.py": b"1",
+        "onnxruntime/transformers/bert.py": b"2",
+        bundle.CUDA_LIBRARY: bytes(library(block(entry(80, b"A" * 8), entry(90, b"B" * 8)))),
+    }
+    with zipfile.ZipFile(wheel, "w") as writing:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o100755 if name.endswith(".so") else 0o100640) << 16
+            writing.writestr(info, data)
+    monkeypatch.setattr(bundle, "load_generator", lambda: {"h2load": program})
+    content = bundle.pack([wheel], 90, only_needed=False)
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:xz") as archive:
+        modes = {one.name: one.mode for one in archive}
+        packed = archive.extractfile(f"site/{bundle.CUDA_LIBRARY}")
+        assert packed is not None
+        code = packed.read()
+
+    assert modes == {
+        "site/onnxruntime/__init__.py": 0o640,
+        f"site/{bundle.CUDA_LIBRARY}": 0o755,
+        "h2load/h2load": 0o755,
+    }
+    assert b"B" * 8 in code
+    assert b"A" * 8 not in code
+
+
+def test_wheels_of_other_days_are_not_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the index spells their names."""
+    pins = dict(
+        line.split("==")
+        for line in (bundle.ROOT / "constraints.txt").read_text().split()
+        if "==" in line
+    )
+    today = {f"{name.replace('-', '_')}-{pins[name]}-py3-none-any.whl" for name in bundle.PACKAGES}
+
+    def pip(command: str, *arguments: str) -> None:
+        if command == "download":
+            for name in {*today, "pluggy-0.1-py3-none-any.whl"}:
+                (tmp_path / name).touch()
+
+    monkeypatch.setattr(bundle, "pip", pip)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    assert {wheel.name for wheel in bundle.download(tmp_path)} == today
 
 
 @pytest.fixture(name="packed")
 def _packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle of one file, in parts."""
-    monkeypatch.setattr(bundle, "PART_BYTES", 100)
+    monkeypatch.setattr(bundle, "PART_BYTES", 20)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "brought.py").write_text("VERSION = 7\n")
     (tmp_path / "h2load").mkdir()
@@ -87,7 +170,8 @@ def _packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         writing.add(tmp_path / "site", "site")
         writing.add(tmp_path / "h2load", "h2load")
     parts = bundle.split(archive.read_bytes(), tmp_path / "bundle")
-    assert len(parts) > 1
+    # Of two digits.
+    assert len(parts) > 10
     return tmp_path / "bundle"
 
 

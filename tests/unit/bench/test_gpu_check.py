@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,11 @@ case "$*" in
   *lanes*) exec sleep 30 ;;
 esac
 """
+# Tells the limits of steps.
+TIMEOUT = """#!/bin/sh
+[ "$1" != --kill-after ] || echo "$3" >> "$ASKED.limits"
+exec {real} "$@"
+"""
 
 
 @pytest.fixture(name="environment")
@@ -27,8 +33,14 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    timeout = tmp_path / "bin" / "timeout"
+    timeout.write_text(TIMEOUT.format(real=shutil.which("timeout")))
+    timeout.chmod(0o755)
     asked = {"ASKED": str(tmp_path / "asked"), "PYTHON": str(python)}
-    return os.environ | asked | {"BENCH_S": "1", "LANES_S": "1", "BENCH": "--seconds 210"}
+    asked["PATH"] = f"{timeout.parent}{os.pathsep}{os.environ['PATH']}"
+    limits = {"BENCH_S": "1", "LANES_S": "1", "TESTS_S": "180"}
+    return os.environ | asked | limits | {"BENCH": "--seconds 210"}
 
 
 def test_every_step_runs_whatever_became_of_the_others(
@@ -47,26 +59,32 @@ def test_every_step_runs_whatever_became_of_the_others(
 
     asked = Path(environment["ASKED"]).read_text().splitlines()
     expected = (
-        *("doctor --json", "import importlib.metadata", "doctor --provider cuda"),
-        *("tests/gpu --ignore tests/gpu/test_training.py", f"lanes --json {out}/lanes.json"),
-        *("-v --continue-on-collection-errors tests/gpu/test_training.py",),
+        *("doctor --provider cuda", "doctor --json", "import importlib.metadata"),
+        "-v --continue-on-collection-errors tests/gpu/test_lanes.py",
+        "tests/gpu/test_doctor.py tests/gpu/test_served.py tests/gpu/test_sharing.py"
+        " tests/gpu/test_memory.py",
+        f"lanes --json {out}/lanes.json",
+        "-v --continue-on-collection-errors tests/gpu/test_training.py",
         f"bench/gpu.py --json {out}/gpu.json --seconds 210",
     )
     assert len(asked) == len(expected)
     assert all(part in line for part, line in zip(expected, asked, strict=True)), asked
+    limits = Path(f"{environment['ASKED']}.limits").read_text().split()
+    assert limits == ["60", "30", "60", "120", "1", "90", "1"]
     assert result.returncode == 1
     states = [line for line in result.stdout.splitlines() if ": status" in line]
     assert [line.split(" after")[0] for line in states] == [
-        "== facts: status 0",
         "== doctor: status 0",
+        "== facts: status 0",
+        "== tests: status 1",
         "== tests: status 1",
         "== lanes: status 124",
         "== training: status 1",
         "== bench: status 124",
     ]
-    steps = ("facts", "doctor", "tests", "lanes", "training", "bench")
+    steps = ("doctor", "facts", "tests", "lanes", "training", "bench")
     assert {report.name for report in out.iterdir()} == {f"{step}.log" for step in steps}
-    assert "output of -m pytest" in (out / "tests.log").read_text()
+    assert (out / "tests.log").read_text().count("output of -m pytest") == 2
 
 
 def test_one_step_may_run_alone(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.server.device.lane import Lane
 from tests.bench.gpus import lanes
 from tests.bench.gpus.budget import Budget
 from tests.bench.gpus.plan import NETWORKS, TARGET
@@ -38,7 +39,7 @@ def test_every_step_of_a_batch_has_its_time(tmp_path: Path) -> None:
     found = [*lanes.measured(tmp_path, "cpu", Budget(60), (64, 5))]
 
     assert [facts for facts in found if "failed" in facts] == []
-    loads = [facts for facts in found if "seconds" in facts]
+    loads = [facts for facts in found if "load_s" in facts]
     assert len(loads) == 5
     assert all(facts["device_bytes"] > 0 and facts["notes"] == () for facts in loads)
     told = [facts for facts in found if "whole_us" in facts]
@@ -58,12 +59,12 @@ def test_every_step_of_a_batch_has_its_time(tmp_path: Path) -> None:
 
 def test_what_fails_or_has_no_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its reason, and the rest goes on."""
-    monkeypatch.setattr(lanes.Lane, "bound", lambda *_: None)
+    monkeypatch.setattr(Lane, "bound", lambda *_: None)
     found = [*lanes.measured(tmp_path, "cpu", Budget(60), (5,))]
     budget = Budget(7)
 
     failed = [facts["what"] for facts in found if "AssertionError" in facts.get("failed", "")]
     assert len(failed) == 3
-    assert len([facts for facts in found if "seconds" in facts]) == 5
+    assert len([facts for facts in found if "load_s" in facts]) == 5
     assert [*lanes.measured(tmp_path, "cpu", budget)] == []
     assert len(budget.cut) == 5

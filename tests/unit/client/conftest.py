@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from isotherm.client import Client, _coalescing
+from isotherm.client import Client, _coalescing, _shortcut, _trace
 from tests.unit.client.driving import KINDS, Driver, Gate
 from tests.unit.client.linear import LinearModel, LinearServer, serving, thermometer_contract
 
 __all__ = ["LinearModel", "LinearServer", "thermometer_contract"]
 
 Connect = Callable[..., Driver]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_traces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls take the short way, though the tests of tracing have imported OpenTelemetry."""
+    if "test_trace" not in request.module.__name__:
+        monkeypatch.setattr(_shortcut, "TRACING", f"no.{_trace.MODULE}")
 
 
 @pytest.fixture(name="server")

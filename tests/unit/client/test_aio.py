@@ -46,11 +46,11 @@ def test_both_clients_have_the_same_methods_and_signatures():
     assert blocking == awaiting
     # Both kinds of iterator are taken, and the loop's kind is given.
     of_the_loop = str(streams[0]).replace(
-        "Iterable[Inputs]", "Iterable[Inputs] | AsyncIterable[Inputs]"
+        "Iterable[_types.Inputs]", "Iterable[_types.Inputs] | AsyncIterable[_types.Inputs]"
     )
     assert of_the_loop.replace(
-        "'Generator[Array | Prediction, None, None]'",
-        "'AsyncGenerator[Array | Prediction, None]'",
+        "'Generator[_types.Array | _types.Prediction, None, None]'",
+        "'AsyncGenerator[_types.Array | _types.Prediction, None]'",
     ) == str(streams[1])
 
 

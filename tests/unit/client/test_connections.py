@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -218,8 +219,18 @@ def test_a_client_opens_no_more_connections_than_it_may(connect, server, gate: G
 def test_a_client_leaves_a_connection_that_does_not_answer(
     connect, server, gate: Gate, monkeypatch
 ) -> None:
-    """The next call goes over another, and those still on the old one may end there."""
+    """The next call goes over another, those still on the old one may end there; it then closes."""
     monkeypatch.setattr(module, "_SILENCE_S", 0.1)
+    closed = []
+    for name in ("grpc._channel", "grpc.aio._channel"):
+        channel = import_module(name).Channel
+        close = channel.close
+
+        def noted(self, *arguments, close=close):
+            closed.append(self)
+            return close(self, *arguments)
+
+        monkeypatch.setattr(channel, "close", noted)
     driver = known(server, connect(connections=1, coalesce=False), "plane", row(0))
     waiting = driver.predict("plane", row(1), timeout=LONG_S)
     gate.wait_for(1)
@@ -232,6 +243,7 @@ def test_a_client_leaves_a_connection_that_does_not_answer(
     assert isinstance(error, DeadlineExceededError)
     assert [1, 3] == [future.result(PATIENCE_S).item() for future in (waiting, third)]
     assert first == second != last
+    assert eventually(lambda: len(closed) == 1, 1.0)
 
 
 def test_closing_ends_calls_on_a_connection_that_was_given_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 from hypothesis import given
@@ -148,3 +149,20 @@ def test_who_was_put_back_goes_first() -> None:
 
     assert following is not None
     assert following.members == [early[0], early[2], *late]
+
+
+def test_how_long_a_request_may_be_out_follows_from_how_long_they_take() -> None:
+    """Of a slow model nobody goes ahead of those who are as slow as ever."""
+    group = Group(served(12), ("m", ""), (), 1)
+    patience_s = [group.patience_s]
+    for _ in range(40):
+        join(group, [1])
+        batch = group.take()
+        assert batch is not None
+        batch.begun_at_s = time.monotonic() - 0.1
+        group.finish(batch)
+        patience_s.append(group.patience_s)
+
+    assert patience_s[0] == 0.05
+    assert patience_s == sorted(patience_s)
+    assert 0.3 < patience_s[-1] < 0.5

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import isotherm.client
+from isotherm.client import _types
 
 _HEAVY = (
     *("click", "onnx", "onnxruntime", "pandas", "polars", "prometheus_client", "pyarrow", "rich"),
@@ -62,6 +65,38 @@ def test_the_names_alone_load_no_messages():
     )
 
     assert done.stdout == "[] ['isotherm.v1.open_inference_pb2', 'numpy']\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["AsyncClient", "Client"])
+def test_annotations_can_be_looked_up_though_nothing_is_imported_for_them(name):
+    """By whatever validates or injects arguments, before there is any client."""
+    done = _python(
+        f"import typing; from isotherm.client import {name} as client;"
+        "methods = [one for one in vars(client).values() if hasattr(one, '__annotations__')];"
+        "hints = [typing.get_type_hints(one) for one in methods];"
+        "from isotherm.client import Prediction, Tls; from isotherm.v1.tensors import Array;"
+        "found = dict(zip([one.__name__ for one in methods], hints));"
+        "print(len(methods) > 12, found['__init__']['tls'] == bool | Tls,"
+        " found['predict']['return'] == Array | Prediction)"
+    )
+
+    assert done.stdout == "True True True\n", done.stderr
+
+
+def test_each_name_of_an_annotation_is_the_one_of_its_module():
+    """The type checker's list and the other one are the same."""
+    tree = ast.parse(Path(_types.__file__).read_text(encoding="utf-8"))
+    (seen,) = [one for one in tree.body if isinstance(one, ast.If)]
+    listed = {
+        alias.name: one.module
+        for one in seen.body
+        if isinstance(one, ast.ImportFrom)
+        for alias in one.names
+    }
+
+    assert listed == _types._MODULES
+    with pytest.raises(AttributeError, match=r"module 'isotherm\.client\._types' has no .*'Arr'"):
+        _ = _types.Arr
 
 
 def test_the_client_pulls_in_nothing_but_the_base_install():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -17,7 +19,9 @@ from isotherm.client import (
     Retry,
     ServerFaultError,
     UnavailableError,
+    _shortcut,
 )
+from isotherm.client._plain import Plain
 from isotherm.v1 import contract as contracts
 from isotherm.v1.contract_pb2 import NON_FINITE_ACCEPT
 from tests.unit.client.conftest import Connect
@@ -37,6 +41,44 @@ def _driver(connect: Connect, server: LinearServer) -> Driver:
     server.calls.clear()
     server.requests.clear()
     return driver
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_short_way_is_taken_where_nobody_traces(
+    driver: Driver, traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no spans. The other tests here would prove nothing if they went the long way."""
+    ways = []
+    member = _shortcut.Shortcuts.member
+
+    def seen(*arguments: Any) -> Any:
+        found = member(*arguments)
+        ways.append(found is not None)
+        return found
+
+    monkeypatch.setattr(_shortcut.Shortcuts, "member", seen)
+    if traced:
+        monkeypatch.setattr(_shortcut, "TRACING", "sys")
+    driver.ask("predict", "plane", ROW)
+
+    assert ways == [not traced]
+
+
+def test_the_short_way_is_left_by_long_rows_and_by_what_the_server_has_changed() -> None:
+    """64 KiB of rows are a batch of their own; a group whose model has changed ends."""
+    plain = Plain("x", "FP32", 4096, None)
+    group: Any = SimpleNamespace(served=SimpleNamespace(plain=plain, shared_rows=64), stale=False)
+    conversations: Any = SimpleNamespace(timeout_s=1.0, closed=False, hedges=None)
+    shortcuts = _shortcut.Shortcuts(conversations)
+    shortcuts.remember(group, "wide", None, None)
+
+    def taken(rows: int) -> bool:
+        x = np.zeros((rows, 4096), np.float32)
+        return shortcuts.member("wide", x, None, None, None) is not None
+
+    assert [taken(rows) for rows in (1, 4, 5)] == [True, True, False]
+    group.stale = True
+    assert not taken(1)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +245,19 @@ def test_a_closed_client_says_so(driver: Driver) -> None:
     driver.close()
     with pytest.raises(ClosedError):
         driver.ask("predict", "plane", ROW)
+
+
+def test_who_comes_while_one_is_out_alone_goes_when_it_is_back(
+    driver: Driver, server: LinearServer, gate: Gate
+) -> None:
+    """All in one request."""
+    first = driver.call("predict", "plane", ROW)
+    gate.wait_for(1)
+    others = [driver.call("predict", "plane", ROW * factor) for factor in (2, 3)]
+    # Shorter than they could wait until others look for them.
+    time.sleep(0.02)
+    gate.open()
+
+    assert first.result(PATIENCE_S) == [[6]]
+    assert [float(other.result(PATIENCE_S)[0, 0]) for other in others] == [12, 18]
+    assert len(server.requests) <= 3

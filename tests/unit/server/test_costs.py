@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -222,11 +222,40 @@ def test_a_few_runs_are_timed_after_one_that_warms_up():
         calls = itertools.count()
         pause = threading.Event()
 
-        def run(calls=calls, pause=pause, sleep_s=sleep_s) -> None:
+        def run(calls=calls, pause=pause, sleep_s=sleep_s) -> float:
             pause.wait(sleep_s if next(calls) else 0.05)
+            return 0.0
 
         took_s = time_runs("cpu", 1, run)
         counts.append(next(calls))
         assert took_s < 0.05
 
     assert counts == [6, 3]
+
+
+def test_what_a_run_waited_for_others_does_not_count():
+    """Here all of it: a model is not slower because the device has been busy."""
+    pause = threading.Event()
+
+    def run() -> float:
+        pause.wait(0.02)
+        return 0.02
+
+    assert time_runs("device", 1, run) < 0.01
+
+
+def test_a_device_that_others_use_is_timed_without_them():
+    """Of each run, what it has waited, and nothing of what went before."""
+    waited = [5.0]
+    told: list[float] = []
+
+    def run(_arrays: Sequence[Array]) -> None:
+        waited[0] += 0.25
+
+    def stopwatch(place: str, rows: int, run: Callable[[], float]) -> float:
+        told.append(run())
+        return float(rows)
+
+    time_device(session(models.doubling()), run, 4, stopwatch, lambda: waited[0])
+
+    assert told == [0.25] * 3

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,7 @@ from isotherm.server import control
 from isotherm.server.config import ServerConfig
 from isotherm.server.control import Line
 from isotherm.server.counters import Block
+from isotherm.server.errors import DeviceLostError
 from isotherm.server.loader import Loader
 from isotherm.server.model_config import ModelSettings
 from isotherm.server.placer import Placer
@@ -117,6 +119,9 @@ def test_a_lost_device_ends_the_worker_and_its_callers_try_elsewhere(
         device.lost = True
         with pytest.raises(grpc.RpcError) as raised:
             served.infer(*range(30))
+        # The batch of another lane, a moment later: nothing is said twice.
+        again = partial(served.worker._on_device_lost, DeviceLostError("lost as well"))
+        served.worker._transport.call_soon_threadsafe(again)
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
         messages = served.supervisor.read()
@@ -124,6 +129,8 @@ def test_a_lost_device_ends_the_worker_and_its_callers_try_elsewhere(
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "illegal memory access" in str(raised.value)
     assert served.worker.device_lost
+    # Balancers are told too, for the moment that is left.
+    assert served.worker._draining
     (failed,) = [one for one in messages or () if one["kind"] == control.FAILED]
     assert failed["reason"].startswith("a device is lost to this process, which ends")
     (record,) = caplog.records

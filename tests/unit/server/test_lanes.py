@@ -49,6 +49,7 @@ class Served:
         self.closed_batches: list[Batch] = []
         self.on_host: list[tuple[str, int]] = []
         self.unwritable = False
+        self.unclosable = False
         self.lanes = [
             Lane(
                 self.device,
@@ -132,6 +133,8 @@ class Served:
         pass
 
     def closed(self, batch: Batch) -> None:
+        if self.unclosable:
+            raise OSError
         self.closed_batches.append(batch)
 
     def lost(self, error: DeviceLostError) -> None:
@@ -233,6 +236,18 @@ def test_who_watches_sees_each_batch_before_its_buffers_are_somebody_elses(
     assert served.lent == 0
 
 
+def test_who_watches_sees_what_runs_at_once_too(serve: Callable[..., Served]):
+    """On the loop's own thread, nothing is lent."""
+    served = serve(watched=True, inline_below=2, device_from=2)
+    job = served.submit(random(1))
+    served.loop.run_deferred()
+
+    ((inputs, outputs, lent),) = served.watched
+    np.testing.assert_array_equal(inputs, job.inputs[0])
+    np.testing.assert_array_equal(outputs, served.answers[job])
+    assert lent == 0
+
+
 def test_a_watcher_that_fails_keeps_no_buffers(serve: Callable[..., Served]):
     """Nor an answer that cannot be written."""
     served = serve(watched=True)
@@ -244,6 +259,18 @@ def test_a_watcher_that_fails_keeps_no_buffers(serve: Callable[..., Served]):
 
     assert all(isinstance(served.refusals[job], ExecutionError) for job in jobs)
     assert served.lent == 0
+
+
+def test_an_owner_that_fails_after_the_answers_keeps_no_buffers(serve: Callable[..., Served]):
+    """Nor does the version stay for good, as if it had not answered."""
+    served = serve()
+    served.unclosable = True
+    with pytest.raises(OSError, match=r"^$"):
+        served.send(1)
+    served.unclosable = False
+
+    assert served.lent == 0
+    assert served.batcher.idle
 
 
 def test_only_the_culprit_fails(serve: Callable[..., Served]):

@@ -93,10 +93,13 @@ def test_a_device_that_is_always_faster_gets_all(lane: Lane):
 
 def test_without_lanes_no_device_takes_anything():
     """Although one was there to be compared with."""
-    placement = placed(host=SHORT, device=Times([1], [1e-9]), break_even_rows=0)
+    placement = placed(
+        host=SHORT, device=Times([1], [1e-9]), break_even_rows=0, notes=("it is no faster",)
+    )
 
     assert not placement.on_device(1000)
     assert placement.inline(1)
+    assert str(placement).endswith(" us, and none runs on the device: it is no faster")
 
 
 def test_what_could_not_be_timed_is_not_known(lane: Lane):

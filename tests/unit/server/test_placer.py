@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 
 from isotherm.server.config import Provider, ServerConfig
+from isotherm.server.device.lane import Lane
 from isotherm.server.device.probe import CUDA
 from isotherm.server.errors import LoadError, ProviderError
 from isotherm.server.loader import Loader
@@ -266,4 +267,36 @@ def test_other_answers_than_the_golden_rows_are_no_model(placing: Placing):
         with pytest.raises(LoadError, match="1 of 2 golden rows disagree"):
             placing.load(models.with_contract(models.doubling(), wrong), provider)
 
+    assert placing.device.leaks == []
+
+
+def test_the_lanes_own_way_is_what_the_golden_rows_prove(
+    placing: Placing, monkeypatch: pytest.MonkeyPatch
+):
+    """Not the session's: the shorter ways are those that go wrong."""
+    monkeypatch.setattr(Lane, "run", lambda _lane, arrays: [3 * array for array in arrays])
+
+    with pytest.raises(LoadError, match="2 of 2 golden rows disagree"):
+        placing.load(contracted(), "cuda")
+
+    assert placing.device.leaks == []
+
+
+def test_lanes_of_a_model_share_its_part_of_the_device(placing: Placing):
+    """Else a model would get more of it by more instances."""
+    model = placing.load(provider="cuda", lanes=3)
+
+    (share,) = {lane._share for lane in model.lanes}
+    assert share is not None
+
+
+def test_a_device_that_is_not_compared_is_let_go(placing: Placing):
+    """Its buffers too, at once and not when the model goes."""
+
+    def untimed(_rows: int) -> float:
+        raise RuntimeError
+
+    model = placing.load(stopwatch=Figures(cpu=untimed, device=lambda n: n * 1e-6))
+
+    assert model.placement.notes == ("it could not be timed",)
     assert placing.device.leaks == []

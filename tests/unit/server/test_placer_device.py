@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from isotherm.server import placer
 from isotherm.server.config import DeviceConfig, Provider, ServerConfig
 from isotherm.server.device.driver import Gpu
+from isotherm.server.device.lane import Lane
 from isotherm.server.errors import LoadError, ProviderError
 from isotherm.server.loader import Loader
 from isotherm.server.placer import Placer
@@ -235,6 +238,22 @@ def test_without_tf32_again_where_its_answers_are_too_far_off(
     assert any("TF32 is left off" in record.getMessage() for record in caplog.records)
 
 
+def test_a_second_lane_that_fails_with_tf32_takes_the_first_with_it(choosing: Choosing):
+    """Both are opened again without; `choosing` sees that nothing else is left."""
+    opened: list[bool] = []
+
+    def refuse(options: DeviceOptions) -> str:
+        opened.append(options.tf32)
+        return "no room" if opened.count(True) > 1 and options.tf32 else ""
+
+    choosing.refuse = refuse
+    model = choosing.load(tolerant(1e-2), "cuda", device=DeviceConfig(graphs=False))
+
+    assert opened[:3] == [False, True, True]
+    assert not opened[-1]
+    assert len(model.lanes) == 2
+
+
 def test_the_limit_is_named_where_a_model_does_not_fit(choosing: Choosing):
     """Whoever sees that can do something about it."""
     choosing.refuse = lambda _options: "Failed to allocate memory for requested buffer of size 9"
@@ -279,6 +298,17 @@ def test_a_model_s_own_limits_are_heeded(choosing: Choosing, graphs: bool):
     assert (True in choosing.graphs) is graphs
 
 
+def test_what_a_model_does_without_is_said_with_its_name(
+    placing: Placing, caplog: pytest.LogCaptureFixture
+):
+    """Of many models, each with its own reason."""
+    placing.device.failing = ["open_stream"] * 2
+    placing.load(provider="cuda")
+
+    texts = [record.getMessage() for record in caplog.records]
+    assert [text for text in texts if "m/1/model.onnx on device 3: no CUDA graphs: " in text]
+
+
 def test_a_part_that_runs_on_the_cpu_is_only_for_auto(choosing: Choosing):
     """CUDA by name is CUDA for all of it."""
     found: list[bool] = []
@@ -293,3 +323,32 @@ def test_a_part_that_runs_on_the_cpu_is_only_for_auto(choosing: Choosing):
     found.clear()
     choosing.load(provider="auto", stopwatch=device_always())
     assert set(found) == {True}
+
+
+def test_a_device_that_others_keep_busy_is_no_slower(
+    placing: Placing, monkeypatch: pytest.MonkeyPatch
+):
+    """What a lane has waited for its turns is told to the stopwatch, which leaves it out."""
+    waited = itertools.count()
+    monkeypatch.setattr(Lane, "waited_s", property(lambda _lane: float(next(waited))))
+    told: dict[str, list[float]] = {"cpu": [], "device": []}
+
+    def stopwatch(place: str, rows: int, run: Callable[[], float]) -> float:
+        told[place].append(run())
+        return 1.0
+
+    placing.load(stopwatch=stopwatch, max_batch_size=4)
+
+    assert told == {"cpu": [0.0] * 3, "device": [1.0] * 3}
+
+
+def test_memory_that_somebody_else_gives_back_meanwhile_is_not_the_models(
+    placing: Placing, monkeypatch: pytest.MonkeyPatch
+):
+    """What its lanes have for certain is the least that it takes."""
+    free = itertools.count(1 << 20, 1 << 20)
+    monkeypatch.setattr(placing.device, "memory", lambda: (next(free), 1 << 30))
+
+    model = placing.load(provider="cuda")
+
+    assert model.placement.memory_bytes == sum(lane.memory_bytes for lane in model.lanes) > 0

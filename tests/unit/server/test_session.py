@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import weakref
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from isotherm.server import session as session_module
 from isotherm.server.device.probe import CUDA
 from isotherm.server.errors import LoadError
 from isotherm.server.providers import CPU
+from isotherm.server.runtime import ort
 from isotherm.server.session import Session, Spikes, TensorSpec, reason
 from isotherm.v1.tensors import DTYPES
 from tests.support import models
@@ -199,6 +202,31 @@ def test_a_tensor_that_the_protocol_cannot_carry_is_refused():
     )
 
 
+def test_a_session_that_is_refused_is_closed_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Not when its error is forgotten: its stream is closed before that."""
+    opened: list[weakref.ref[Any]] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        session = inference_session(*arguments, **options)
+        opened.append(weakref.ref(session._sess))
+        return session
+
+    inference_session = ort.InferenceSession
+    monkeypatch.setattr(ort, "InferenceSession", noted)
+    output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    node = helper.make_node("SequenceConstruct", ["x"], ["y"])
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])
+
+    gc.disable()
+    try:
+        session(graph([node], [given], [output]))
+    except LoadError:
+        assert [one() for one in opened] == [None]
+    finally:
+        gc.enable()
+    assert opened
+
+
 def test_weights_beside_the_file_are_found(tmp_path: Path):
     """External data is looked for in the version's folder."""
     weight = numpy_helper.from_array(np.full((1, 1), 3, np.float32), "w")
@@ -242,17 +270,21 @@ def test_what_cuda_says_is_cut_out_of_its_surroundings():
 
 
 class Asked:
-    """A runtime's session that notes with which options it is run."""
+    """A runtime's session that notes with which options it is run, and may know no arenas."""
 
     def __init__(self) -> None:
         self.options: list[dict[str, str]] = []
+        self.arenas = True
 
     def run(self, names: list[str], feed: dict[str, np.ndarray], options: Any) -> list[Any]:
         found = {}
         for key in ("gpu_graph_id", "memory.enable_memory_arena_shrinkage"):
             with contextlib.suppress(RuntimeError):
-                found[key] = options.get_run_config_entry(key)
+                found[key] = options.get_run_config_entry(key) if options is not None else ""
         self.options.append({key: value for key, value in found.items() if value})
+        if not self.arenas and "memory.enable_memory_arena_shrinkage" in self.options[-1]:
+            msg = "Did not find an arena based allocator registered for device-id"
+            raise RuntimeError(msg)
         return [np.zeros((1, 1), np.float32)]
 
 
@@ -286,6 +318,37 @@ def test_memory_is_given_back_on_the_device_that_has_it():
 
     assert not loaded.captures
     assert runtime.options == [{"memory.enable_memory_arena_shrinkage": "cpu:0;gpu:3"}]
+
+
+def test_a_run_does_not_fail_because_memory_cannot_be_given_back(
+    caplog: pytest.LogCaptureFixture,
+):
+    """It is answered, and nobody tries again."""
+    loaded, runtime = asked()
+    runtime.arenas = False
+    for _ in range(2):
+        loaded.shrink([np.zeros((1, 1), np.float32)])
+
+    assert runtime.options == [
+        {"memory.enable_memory_arena_shrinkage": "cpu:0;gpu:0"},
+        {},
+        {},
+    ]
+    (record,) = caplog.records
+    assert "Did not find an arena" in record.getMessage()
+
+
+def test_a_model_that_fails_beside_a_spike_fails_as_ever(caplog: pytest.LogCaptureFixture):
+    """And memory is given back by the next run that is due to."""
+    loaded = session(models.lookup())
+
+    for index in (99, 99):
+        loaded._spike_over = True
+        with pytest.raises(Exception, match="indices element out of data bounds"):
+            loaded.run([np.array([[index]], np.int64)])
+
+    assert loaded._shrinking is not loaded._ordinary
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

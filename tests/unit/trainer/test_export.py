@@ -184,15 +184,94 @@ def test_a_module_that_answers_with_one_number_a_row_needs_a_column() -> None:
         _exported(nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)))
 
 
-def test_batch_statistics_are_folded_or_noted() -> None:
-    """After a Linear they become part of it; before one they stay, and are told of."""
-    folded = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
-    left = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+class _Waves(nn.Module):
+    """Has channels with an axis behind them."""
 
-    notes = [[*export.notes(export.parse(_exported(module)))] for module in (folded, left)]
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.statistics = nn.Conv1d(1, 4, 3, padding=1), nn.BatchNorm1d(4)
+        self.last = nn.Linear(4, 1)
 
-    assert notes[0] == []
-    assert notes[1][0].startswith("1 BatchNormalization node is left")
+    def forward(self, x: Tensor) -> Tensor:
+        channels = self.statistics(self.convolution(x.unsqueeze(1)).relu())
+        answers: Tensor = self.last(channels.flatten(1))
+        return answers
+
+
+# Stands in a network twice.
+_TWICE = nn.BatchNorm1d(4)
+
+
+@pytest.mark.parametrize(
+    ("module", "operations"),
+    [
+        (nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), ["Gemm", "Gemm"]),
+        (nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1)), ["Mul", "Add", "Gemm"]),
+        (
+            nn.Sequential(
+                *(nn.Linear(1, 4), nn.ReLU(), _TWICE, nn.ReLU(), _TWICE),
+                *(nn.Linear(4, 1), nn.Tanh(), nn.BatchNorm1d(1, eps=0.1, affine=False)),
+            ),
+            ["Gemm", "Relu", "Mul", "Add", "Relu", "Mul", "Add", "Gemm", "Tanh", "Mul", "Add"],
+        ),
+        (_Waves(), ["Unsqueeze", "Conv", "Relu", "Mul", "Add", "Reshape", "Gemm"]),
+    ],
+    ids=["folded", "first", "after others", "channels"],
+)
+def test_batch_statistics_are_folded_or_written_out(
+    module: nn.Module, operations: list[str]
+) -> None:
+    """After a Linear they become part of it; elsewhere Mul and Add, which need no cuDNN."""
+    torch.manual_seed(0)
+    rows = 7 * torch.randn(50, 1) + 3
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm1d) and layer.affine:
+            nn.init.normal_(layer.weight)
+            nn.init.normal_(layer.bias)
+    for _ in range(3):
+        module(rows)
+    content = _exported(module.eval())
+    graph = export.parse(content).graph
+    answers = InferenceSession(content).run(None, {"x": rows.numpy()})[0]
+
+    assert [node.op_type for node in graph.node] == operations
+    with torch.no_grad():
+        np.testing.assert_allclose(answers, module(rows).numpy(), rtol=1e-5, atol=1e-6)
+    # Nothing is left of what nobody takes.
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    assert {one.name for one in graph.initializer} <= taken
+    assert {one.name for one in graph.value_info} <= taken
+    assert [*export.notes(export.parse(content))] == []
+    assert content == _exported(module)
+
+
+def test_statistics_of_the_batch_itself_stay_and_are_told_of() -> None:
+    """They are no constants; on CUDA such a node needs cuDNN."""
+    model = export.parse(_exported(nn.BatchNorm1d(1, track_running_stats=False)))
+
+    assert "BatchNormalization" in [node.op_type for node in model.graph.node]
+    (note,) = export.notes(model)
+    assert "nvidia-cudnn-cu13" in note
+
+
+@pytest.mark.parametrize("training", [0, 1])
+def test_a_node_that_still_trains_stays(training: int) -> None:
+    """It does not answer by the statistics that it has."""
+    names = ["gain", "bias", "mean", "variance"]
+    node = helper.make_node(
+        "BatchNormalization", ["x", *names], ["y"], epsilon=1e-5, training_mode=training
+    )
+    graph = _graph("Tanh", "batch").graph
+    del graph.node[:]
+    graph.node.append(node)
+    graph.initializer.extend(
+        helper.make_tensor(name, TensorProto.FLOAT, [1], [2.0]) for name in names
+    )
+
+    export._write_statistics_out(graph)
+
+    found = [one.op_type for one in graph.node]
+    assert found == (["BatchNormalization"] if training else ["Mul", "Add"])
 
 
 def test_no_second_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -29,6 +32,29 @@ def test_the_seed_decides_the_weights_and_nothing_else() -> None:
 
     assert torch.equal(first, second)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(("used", "devices"), [(True, [3]), (False, [])])
+def test_the_random_state_of_the_device_in_use_is_left_alone_too(
+    used: bool, devices: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody has used is not started for it."""
+    kept: list[list[int]] = []
+
+    @contextmanager
+    def fork(numbers: list[int]) -> Iterator[None]:
+        kept.append(numbers)
+        yield
+
+    monkeypatch.setattr(torch.random, "fork_rng", fork)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    before = torch.random.get_rng_state()
+    with model.seeded(1):
+        pass
+    torch.random.set_rng_state(before)
+
+    assert kept == [devices]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -289,6 +292,39 @@ def test_the_optimizer_takes_the_rate_of_the_device_and_may_be_recorded() -> Non
     assert (group["lr"], group["capturable"]) == (0.02, False)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_optimizers_agree_to_a_recording_on_a_device(
+    optimizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By torch's own check before each step: Adam refuses where it is not prepared for that."""
+    recording, looks = False, []
+
+    class Recording(Tape):
+        def record(self, work: Any) -> Any:
+            nonlocal recording
+            recording = True
+            try:
+                return super().record(work)
+            finally:
+                recording = False
+
+    def is_capturing() -> bool:
+        looks.append(recording)
+        return recording
+
+    # What Adam asks before each step.
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    stream = SimpleNamespace(is_capturing=is_capturing)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda: stream)
+    tape = Recording()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _trained(_network(), _rows(2), FitConfig(epochs=4, batch_size=8, optimizer=optimizer), tape)
+
+    assert tape.recordings == 2
+    assert optimizer == "sgd" or {*looks} == {False, True}
+
+
 @pytest.mark.parametrize(("rate", "first"), [(2.0, False), (30.0, True)])
 def test_a_loss_that_leaves_the_numbers_is_found_though_it_is_read_later(
     rate: float, first: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -305,6 +341,16 @@ def test_a_loss_that_leaves_the_numbers_is_found_though_it_is_read_later(
     assert ("in epoch 1," in sentences[0]) is first
     assert "are not replayed" not in caplog.text
     assert sentences[0] == sentences[1]
+
+
+@pytest.mark.parametrize("copy", [0, 2])
+def test_one_copy_that_leaves_the_numbers_is_enough(copy: int) -> None:
+    """Whichever it is: its errors would count among those of the others."""
+    rows = _rows(3)
+    targets = rows.y.clone()
+    targets[copy, 6] = torch.inf
+    with pytest.raises(TrainingError, match="the loss became inf in epoch 1, step 1 of 1"):
+        _trained(_network(), dataclasses.replace(rows, y=targets), FitConfig(epochs=3), None)
 
 
 def test_every_operation_counts_in_the_proof(caplog: pytest.LogCaptureFixture) -> None:
@@ -376,10 +422,13 @@ def test_what_is_no_faster_is_not_taken_and_nobody_is_warned(
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Tape, "record"), (steps, "State"), (proof.State, "way")]
+)
 def test_no_room_for_a_recording_is_no_failure_of_the_training(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    owner: Any, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A graph needs the memory of a step once more."""
+    """A graph needs the memory of a step once more, a proof that of the weights."""
     steps._tell.cache_clear()
 
     def full(*_: object) -> None:
@@ -387,10 +436,33 @@ def test_no_room_for_a_recording_is_no_failure_of_the_training(
 
     config, rows, tape = FitConfig(epochs=4), _rows(2), Tape()
     made = _trained(_network(), rows, config, None)
-    monkeypatch.setattr(tape, "record", full)
+    monkeypatch.setattr(owner, name, full)
 
     assert _same(made, _trained(_network(), rows, config, tape))
     assert "Tried to allocate 1 GiB" in caplog.text
+
+
+def test_where_one_shape_fails_its_proof_no_other_is_replayed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is wrong with one recording may be so with another, where it does not show."""
+    steps._tell.cache_clear()
+
+    class Late(Tape):
+        def record(self, work: Any) -> Any:
+            if self.recordings:
+                msg = "operation not permitted when stream is capturing"
+                raise RuntimeError(msg)
+            return super().record(work)
+
+    config, rows, tape = FitConfig(epochs=4, batch_size=8), _rows(2), Late()
+
+    made, replayed = (_trained(_network(), rows, config, one) for one in (None, tape))
+
+    assert _same(made, replayed)
+    # The nine of the proof, and the two batches of the first size before the one of the other.
+    assert tape.replays == 9 + 2
+    assert "not permitted" in caplog.text
 
 
 def test_a_third_shape_is_left_to_python() -> None:
@@ -451,10 +523,19 @@ def test_only_layers_that_are_known_are_recorded(network: nn.Sequential, recorda
     assert Stack(_network(), 2).recordable
 
 
-def test_a_layer_with_a_hook_is_not_recorded() -> None:
+@pytest.mark.parametrize(
+    "register",
+    [
+        nn.Module.register_forward_hook,
+        nn.Module.register_forward_pre_hook,
+        nn.Module.register_full_backward_hook,
+        nn.Module.register_full_backward_pre_hook,
+    ],
+)
+def test_a_layer_with_a_hook_is_not_recorded(register: Any) -> None:
     """It may do anything."""
     network = _network()
-    network[1].register_forward_hook(lambda *_: None)
+    register(network[1], lambda *_: None)
     assert not Single(network).recordable
 
 

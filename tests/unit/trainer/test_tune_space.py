@@ -11,7 +11,7 @@ from isotherm.trainer import data, networks, objective
 from isotherm.trainer.config import TrainConfig, load, validated
 from isotherm.trainer.data import Table
 from isotherm.trainer.errors import ConfigError
-from isotherm.trainer.tune import search, space
+from isotherm.trainer.tune import search, space, tuning
 from isotherm.trainer.tune.config import TuneConfig
 
 USUAL = {
@@ -169,3 +169,16 @@ def test_trials_are_given_up_where_their_losses_say_something(
 ) -> None:
     """As the documentation has it."""
     assert search.prunes(TuneConfig.model_validate(settings), rows) is expected
+
+
+def test_a_search_goes_on_on_another_device(thermometer: Table) -> None:
+    """What is faster there changes no error; anything else of the fit would be another search."""
+
+    def identity(**settings: object) -> Mapping[str, object]:
+        fit = {f"fit.{name}": value for name, value in settings.items()}
+        return tuning.identity(space.of(configured(**fit), thermometer), "rmse")
+
+    ours = identity()
+
+    assert identity(device="cpu") == identity(cuda_graphs=False) == ours
+    assert identity(precision="bf16") != ours

@@ -52,6 +52,7 @@ def to_onnx(
     check_weights(module)
     model = _traced(module, features, input_name, output_names)
     strip(model)
+    _write_statistics_out(model.graph)
     model.producer_name, model.producer_version = "isotherm", metadata.version("isotherm")
     model.graph.name = name
     onnx.helper.set_model_props(model, dict(sorted(properties.items())))
@@ -113,12 +114,10 @@ def contract_of(content: bytes) -> Contract:
 
 def notes(model: onnx.ModelProto) -> Iterator[str]:
     """Yield what whoever serves the graph may want to know of it."""
-    left = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-    if left:
-        nodes = "BatchNormalization node is" if left == 1 else "BatchNormalization nodes are"
+    if any(node.op_type == "BatchNormalization" for node in model.graph.node):
         yield (
-            f"{left} {nodes} left, which does not follow a Linear layer and could not be folded "
-            "into it; on CUDA it may need cuDNN"
+            "it has a BatchNormalization node, which ONNX Runtime runs on CUDA by cuDNN alone: "
+            "there, `pip install nvidia-cudnn-cu13`"
         )
 
 
@@ -183,6 +182,48 @@ def _traced(
         msg = "torch.onnx.export returned no program. This is a bug."
         raise ExportError(msg)
     return program.model_proto
+
+
+def _write_statistics_out(graph: onnx.GraphProto) -> None:
+    """Write each BatchNormalization that follows no Linear layer as Mul and Add.
+
+    ONNX Runtime runs it on CUDA by cuDNN alone, which no other node of a network needs.
+    """
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    values = (*graph.input, *graph.value_info)
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    nodes: list[onnx.NodeProto] = []
+    replaced: set[str] = set()
+    for node in graph.node:
+        settings = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+        # Those of the batch itself are computed in the graph.
+        fixed = weights.keys() >= {*node.input[1:]} and not settings.get("training_mode")
+        if node.op_type != "BatchNormalization" or not fixed:
+            nodes.append(node)
+            continue
+        x, *statistics = node.input
+        gain, bias, mean, variance = (weights[name].astype(np.float64) for name in statistics)
+        factor = gain / np.sqrt(variance + settings["epsilon"])
+        (y,) = node.output
+        factors, products, shifts = (f"{y}_{part}" for part in ("factors", "products", "shifts"))
+        for name, constants in ((factors, factor), (shifts, bias - mean * factor)):
+            # Channels are the second axis, of however many.
+            shaped = constants.astype(np.float32).reshape(-1, *[1] * (ranks[x] - _RANK))
+            graph.initializer.append(onnx.numpy_helper.from_array(shaped, name))
+        nodes += (
+            onnx.helper.make_node("Mul", [x, factors], [products], f"{node.name}_mul"),
+            onnx.helper.make_node("Add", [products, shifts], [y], f"{node.name}_add"),
+        )
+        replaced |= {*statistics}
+    unused = replaced - {name for node in nodes for name in node.input}
+    _fill(graph.initializer, [one for one in graph.initializer if one.name not in unused])
+    _fill(graph.value_info, [one for one in graph.value_info if one.name not in unused])
+    _fill(graph.node, nodes)
+
+
+def _fill(part: Any, content: Sequence[Any]) -> None:
+    del part[:]
+    part.extend(content)
 
 
 def _log_sigmoid(x: Any) -> Any:

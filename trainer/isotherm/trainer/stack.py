@@ -36,6 +36,9 @@ _KNOWN: Final = frozenset(
     }
 )
 
+# torch has no public names for hooks that are there.
+_HOOKS: Final = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
 
 class Copies(Protocol):
     """What the loop trains: models of one architecture, each with its weights."""
@@ -167,8 +170,7 @@ def is_recordable(model: nn.Module) -> bool:
     What its Python does besides, such as counting steps, would not be done again in a recording.
     """
     return all(
-        # torch has no public name for hooks that are there.
-        type(layer) in _KNOWN and not (layer._forward_hooks or layer._forward_pre_hooks)  # noqa: SLF001
+        type(layer) in _KNOWN and not any(getattr(layer, hooks) for hooks in _HOOKS)
         for layer in model.modules()
     )
 

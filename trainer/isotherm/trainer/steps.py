@@ -100,8 +100,9 @@ class Steps:
             yield
 
     def _recorded(self, recorder: Recorder, inputs: Tensors) -> Program | None:
-        state = State(self._learning)
+        state = None
         try:
+            state = State(self._learning)
             with recorder.watching():
                 for _ in range(_WARM_UP):
                     self._make(inputs)
@@ -114,7 +115,8 @@ class Steps:
             self._give_up(first_line(error))
             return None
         finally:
-            state.restore()
+            if state:
+                state.restore()
 
     def _proved(self, recorder: Recorder, program: Program) -> Program | None:
         """Return the program if it does what the step does, and is faster."""

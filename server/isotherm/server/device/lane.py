@@ -39,16 +39,19 @@ class Lane:
         max_rows: int,
         graphs: bool,
         share: Share | None = None,
+        label: str = "a model",
     ) -> None:
         """Open a session; larger batches than `max_rows` are cut, at 0 none is cut or filled up.
 
-        `graphs` says whether CUDA graphs are wanted, `share` is the model's part of the device.
+        `graphs` says whether CUDA graphs are wanted, `share` is the model's part of the device, and
+        `label` what the log calls it.
         Raises LoadError when no session can be opened.
         """
         self._device = device
         self._open_session = open_session
         self._max_rows = max_rows
         self._share = share
+        self._label = label
         self._notes: list[str] = []
         self._leases = Leases(device)
         # Of the batches that are filled up; until they are proved, none is.
@@ -174,7 +177,9 @@ class Lane:
         if self._open.buffers is None and self._open.way is not Way.PLAIN:
             # None of this is for it, though nothing is wrong.
             self._free()
-            self._notes.append("no buffers on the device: its rows have no fixed size")
+            rows = self._max_rows and self._session.batched
+            why = "its rows have no fixed size" if rows else "its requests run alone"
+            self._notes.append(f"no buffers on the device: {why}")
             self._open_by(Way.PLAIN)
 
     def _open_by(self, way: Way) -> None:
@@ -198,7 +203,7 @@ class Lane:
 
     def _warn(self, notes: Sequence[str]) -> None:
         if notes:
-            _log.warning("on device %d: %s", self._device.number, "; ".join(notes))
+            _log.warning("%s on device %d: %s", self._label, self._device.number, "; ".join(notes))
 
     def _warm_up(self) -> None:
         noted = len(self._notes)

@@ -50,7 +50,6 @@ class Leases:
         self._largest_bytes = _LEAST_BYTES
         self._lent = 0
         self._refused = False
-        self._closed = False
 
     @property
     def lent(self) -> int:
@@ -83,14 +82,11 @@ class Leases:
         """
         with self._lock:
             pieces, self._free = self._free, []
-            self._closed = True
         for piece in pieces:
             self._device.unpin(piece)
 
     def _piece(self, size_bytes: int) -> Octets | None:
         with self._lock:
-            if self._closed:
-                return None
             piece = self._free.pop() if self._free else None
             if piece is None and self._pieces >= MAX_PIECES:
                 return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import PathDistribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from isotherm.server.device.problem import Problem
 
 # A file of all of them.
 _OWNED: Final = "onnxruntime/__init__.py"
+_PACKAGES: Final = ("onnxruntime*.dist-info", "ort_*.dist-info")
 _BUILD: Final = Path("capi", "build_and_package_info.py")
 _AGAIN: Final = "pip uninstall -y {packages} && pip install 'isotherm[server-gpu]'"
 
@@ -61,16 +62,17 @@ def problem(runtime: Runtime) -> Problem | None:
     return None
 
 
-# Some thirty milliseconds, and asked for with every load.
+# Asked for with every load.
 @cache
 def _packages(folder: Path) -> frozenset[tuple[str, str]]:
-    """Return who says that this folder is theirs: another on Python's path is never imported."""
+    """Return who says that this folder is theirs; each lies beside it."""
+    # Not by asking all that is installed: a server waits for this while it starts.
+    paths = (path for pattern in _PACKAGES for path in folder.parent.glob(pattern))
+    found = (PathDistribution(path) for path in paths)
     return frozenset(
-        (name, each.version)
-        for each in distributions()
-        if (name := each.metadata["Name"] or "").startswith(("onnxruntime", "ort-"))
-        and any(str(file) == _OWNED for file in each.files or ())
-        and Path(str(each.locate_file(_OWNED))).parent == folder
+        (each.metadata["Name"], each.version)
+        for each in found
+        if any(str(file) == _OWNED for file in each.files or ())
     )
 
 

@@ -51,6 +51,16 @@ class Stale(Recorded):
         super().run_bound(binding, options)
 
 
+class Overwritten(Recorded):
+    """A graph works until the next one is captured, as one that replays on others' memory."""
+
+    def run_bound(self, binding: Binding, options: RunOptions) -> None:
+        graph_id = int(options.get_run_config_entry("gpu_graph_id"))
+        if 0 < graph_id < max(self.graphs):
+            return
+        super().run_bound(binding, options)
+
+
 class Uncapturable(Recorded):
     """Fails when a graph is captured, as a node does that waits for the device."""
 
@@ -85,3 +95,20 @@ class Eager(Recorded):
         super().run_bound(binding, options)
         if int(options.get_run_config_entry("gpu_graph_id")) < 0:
             time.sleep(0.0005)
+
+
+class Overwriting(Eager):
+    """A graph replays on what an eager run of fewer rows writes to; each wins nevertheless."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._rows = 0
+
+    def run_bound(self, binding: Binding, options: RunOptions) -> None:
+        graph_id = int(options.get_run_config_entry("gpu_graph_id"))
+        rows = binding.get_outputs()[0].shape()[0]
+        if graph_id < 0:
+            self._rows = rows
+        elif self._rows < rows:
+            return
+        super().run_bound(binding, options)

@@ -84,7 +84,11 @@ def test_memory_of_more_than_four_gibibytes_is_told_in_full(runtime: StandIn):
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(2, MemoryError), (700, DeviceLostError), (719, DeviceLostError), (1, CudaError)],
+    [
+        (2, MemoryError),
+        *((status, DeviceLostError) for status in (214, 700, 719, 721, 806, 810, 999)),
+        *((status, CudaError) for status in (1, 209, 901)),
+    ],
 )
 def test_errors_name_the_call_and_are_read_away(runtime: StandIn, status: int, kind: type):
     """ONNX Runtime asks for the last error after its own calls, and would take ours for its."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isotherm.server.device import proof
+from isotherm.server.device import instance, proof
 from isotherm.server.device.lane import Lane
 from isotherm.server.device.turns import Turns
 from isotherm.server.errors import DeviceLostError, LoadError
@@ -25,6 +25,8 @@ from tests.support.host_device import HostDevice
 from tests.unit.server.device.sessions import (
     Eager,
     NoGraphs,
+    Overwriting,
+    Overwritten,
     Recorded,
     Stale,
     Unbound,
@@ -81,8 +83,9 @@ def test_any_number_of_rows_is_answered_as_by_an_ordinary_run(count: int, graphs
         (models.identity(1, ("length",)), [np.ones((2, 3), np.float32)]),
         (models.fixed_batch(), None),
         (models.simple(), [np.full((3, 16), 4, np.int32)] * 2),
+        (models.parted(), [np.ones((3, 4), np.float32)]),
     ],
-    ids=["text", "rows of any length", "no batch", "integers"],
+    ids=["text", "rows of any length", "no batch", "integers", "parts"],
 )
 @pytest.mark.parametrize("max_rows", [0, 64])
 def test_every_kind_of_model_is_served(
@@ -100,7 +103,9 @@ def test_every_kind_of_model_is_served(
         if bound is not None:
             bound.release()
         assert (bound is not None) == (session.even and max_rows > 0)
+        why = "requests run alone" if not (max_rows and session.batched) else "rows have no fixed"
         assert (lane.notes == ()) == (session.even and max_rows > 0)
+        assert all(f"no buffers on the device: its {why}" in note for note in lane.notes)
         assert session.even or not session.captures
     assert caplog.records == []
 
@@ -193,6 +198,8 @@ def test_beyond_two_sizes_that_gain_nothing_no_graph_is_captured():
     [
         (NoGraphs, "no CUDA graphs: This session cannot use the graph capture feature"),
         (Uncapturable, "no CUDA graphs: operation not permitted when stream is capturing"),
+        (Overwritten, r"no CUDA graphs: .*values in 1 rows are not those of an ordinary run"),
+        (Overwriting, r"no CUDA graphs: .*values in 64 rows are not those of an ordinary run"),
         (Stale, r"no CUDA graphs: .*values in .* rows are not those of an ordinary run"),
         (Unbound, r"no CUDA graphs: .*; no buffers on the device: .*not those of an ordinary run"),
     ],
@@ -213,7 +220,7 @@ def test_what_does_not_work_is_given_up_with_its_reason(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert re.search(note, record.getMessage())
-    assert record.getMessage().endswith("; ".join(lane.notes))
+    assert record.getMessage() == f"a model on device 0: {'; '.join(lane.notes)}"
 
 
 def test_a_capture_that_fails_is_ended_before_its_session_is():
@@ -229,6 +236,14 @@ def test_a_capture_that_fails_is_ended_before_its_session_is():
 
     with lane_of(device, kind=Half):
         assert ended == [1]
+
+
+def test_a_model_whose_answers_change_when_it_is_filled_up_is_not():
+    """This one counts the rows that ran together: each batch has its own number."""
+    with lane_of(HostDevice(), model=models.counting(), kind=Eager) as lane:
+        (note,) = lane.notes
+        assert note.startswith("no CUDA graphs: 100% of the values in 3 rows are not those")
+        assert lane.run([random(3, width=1)])[1].tolist() == [[3]] * 3
 
 
 def test_a_copy_that_nobody_waits_for_is_seen_by_the_proof():
@@ -476,6 +491,73 @@ def test_every_run_is_in_a_turn_of_its_share():
     assert waiting.result(PATIENCE_S)[0].shape == (3, 3)
     assert share.running == 0
     lane.close().result(PATIENCE_S)
+
+
+def test_what_a_lane_waits_for_its_turn_is_not_what_its_runs_take():
+    """Else a busy device would decide which graphs a model has for good."""
+    turns = Turns(at_once=1)
+    share, other = turns.share(), turns.share()
+    lane = Lane(HostDevice(), opener(), max_rows=64, graphs=False, share=share)
+    lane.warm_up()
+    assert lane.waited_s == 0
+    with other.turn():
+        waiting = lane.do(lambda: lane._open.rehearse(4, replay=False))
+        time.sleep(0.2)
+
+    assert 0 < waiting.result(PATIENCE_S) < 0.1
+    assert lane.waited_s > 0.1
+    lane.close().result(PATIENCE_S)
+
+
+def test_a_rest_is_a_run_and_has_a_turn():
+    """It takes as long, and no less of the device."""
+    turns = Turns(at_once=1)
+    share, other = turns.share(), turns.share()
+    lane = Lane(HostDevice(), opener(), max_rows=64, graphs=False, share=share)
+    lane.warm_up()
+    with other.turn():
+        resting = lane.do(lane.rest)
+        time.sleep(0.05)
+        assert not resting.done()
+    resting.result(PATIENCE_S)
+    lane.close().result(PATIENCE_S)
+
+
+def test_nobody_loads_or_frees_while_a_graph_is_captured():
+    """Both wait for the whole device, which a capture forbids; other runs may go on."""
+    alone: dict[str, list[bool]] = {"open": [], "close": [], "capture": [], "run": []}
+
+    def note(what: str) -> None:
+        alone[what].append(instance._ALONE.locked())
+
+    class Noting(Eager):
+        def __init__(self, *arguments: Any) -> None:
+            note("open")
+            super().__init__(*arguments)
+
+        def run_bound(self, binding: Any, options: Any) -> None:
+            graph_id = int(options.get_run_config_entry("gpu_graph_id"))
+            first = graph_id > 0 and graph_id not in self.graphs
+            note("capture" if first else "run")
+            super().run_bound(binding, options)
+
+        def close(self) -> None:
+            note("close")
+            super().close()
+
+    with lane_of(HostDevice(), kind=Noting, max_rows=4) as lane:
+        alone["run"].clear()
+        lane.run([random(3)])
+
+    assert alone == {"open": [True], "close": [True], "capture": [True] * 3, "run": [False]}
+
+
+def test_a_batch_of_no_rows_has_no_buffers():
+    """There is nothing to copy."""
+    with lane_of(HostDevice()) as lane:
+        assert lane.do(lambda: lane.bound(0)).result(PATIENCE_S) is None
+        assert lane.run([random(0)])[0].shape == (0, 3)
+        assert lane.lent == 0
 
 
 def test_two_lanes_run_at_once():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from isotherm.server.device import driver, nvml
+from isotherm.server.device import driver, nvml, runtimes
 from isotherm.server.device.problem import Problem
 from tests.support.nvidia import GIB, H100, Machine, uuid
 
@@ -146,3 +146,22 @@ def test_the_real_runtime_under_the_other_name_still_lacks_a_driver(tmp_path: Pa
         path: (each.st_ino, each.st_size, each.st_mtime_ns) for path, each in after.items()
     } == {path: (each.st_ino, each.st_size, each.st_mtime_ns) for path, each in before.items()}
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+def test_a_package_whose_name_only_begins_alike_owns_nothing(tmp_path: Path) -> None:
+    """onnxruntime-extensions has a folder of its own; a nightly build has ours."""
+    packages = {
+        "onnxruntime_gpu-1.31.1": ("onnxruntime-gpu", "onnxruntime"),
+        "onnxruntime_extensions-0.14.0": ("onnxruntime-extensions", "onnxruntime_extensions"),
+        "ort_nightly-1.33.0": ("ort-nightly", "onnxruntime"),
+    }
+    for stem, (name, owned) in packages.items():
+        folder = tmp_path / f"{stem}.dist-info"
+        folder.mkdir()
+        version = stem.partition("-")[2]
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        (folder / "RECORD").write_text(f"{owned}/__init__.py,,\n")
+
+    found = runtimes._packages(tmp_path / "onnxruntime")
+
+    assert found == {("onnxruntime-gpu", "1.31.1"), ("ort-nightly", "1.33.0")}

@@ -245,3 +245,29 @@ def test_many_threads_all_get_their_turns():
 
     assert done[0] == 1200
     assert most[0] <= 2
+
+
+def test_a_share_knows_what_it_has_waited(clock: Clock):
+    """All its turns together; a turn that is free is not waited for."""
+    turns = Turns(1, clock)
+    busy, other = turns.share(), turns.share()
+    with using(clock) as users:
+        users.ask("busy", busy)
+        users.ask("one", other)
+        users.ask("two", other)
+        users.end("busy", 3)
+        users.end("one", 1)
+        users.end("two", 1)
+
+    assert busy.waited_s == 0
+    assert other.waited_s == 3 + 4
+
+
+def test_two_run_at_once_unless_told(clock: Clock):
+    """One copies, one computes."""
+    share = Turns(clock=clock).share()
+    with using(clock) as users:
+        for name in "123":
+            users.ask(name, share)
+
+        assert (share.running, len(share.waiting)) == (2, 1)

@@ -251,6 +251,13 @@ def test_a_device_that_is_nearly_full_is_a_warning(tmp_path: Path) -> None:
             "answered [[0.0, 0.0]], expected [[-531.0, -642.0]]",
             REINSTALL_IF,
         ),
+        (
+            # Right the first time only.
+            "left = [np.zeros((1, 2)), np.array([[-531.0, -642.0]])];"
+            " self.run = lambda *_: [left.pop()]",
+            "answered [[0.0, 0.0]], expected [[-531.0, -642.0]]",
+            REINSTALL_IF,
+        ),
     ],
 )
 def test_a_model_that_does_not_run_on_the_device_is_the_proof(

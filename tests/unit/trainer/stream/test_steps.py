@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isotherm.trainer import recorder as recorders
 from isotherm.trainer.checkpoint import Checkpoint, Checkpoints
+from isotherm.trainer.config import FitConfig
+from isotherm.trainer.objective import Objective
 from isotherm.trainer.stream import fit, prepare, training
 from isotherm.trainer.stream.learner import Learner
 from isotherm.trainer.world import Alone
@@ -208,3 +210,31 @@ def _with_recordable(init: Any, *, recordable: bool) -> Any:
         self.copies.recordable = recordable
 
     return changed
+
+
+def test_a_learner_that_has_ended_is_still_ended_when_the_training_goes_on() -> None:
+    """Others may not have ended: it would learn on with them."""
+
+    def learner() -> Learner:
+        torch.manual_seed(0)
+        return Learner(
+            "network",
+            nn.Sequential(nn.Linear(2, 1)),
+            objective=Objective(),
+            config=FitConfig(patience=2),
+            rows=4,
+            steps=1,
+            decay=0.0,
+            place=torch.device("cpu"),
+        )
+
+    one, again = learner(), learner()
+    ended = []
+    for _ in range(3):
+        # Nothing is learned in between, so the first epoch stays the best.
+        one.end_epoch(1, torch.ones(4, 2), torch.ones(4, 1), torch.ones(4), torch.ones(4))
+        ended.append(one.exhausted)
+    again.load_state_dict(one.state_dict())
+
+    assert ended == [False, False, True]
+    assert again.exhausted
