@@ -12,7 +12,7 @@ from isotherm.server.costs import UNKNOWN_COST, Stopwatch, Times, time_runs
 from isotherm.server.device.cudart import Cuda
 from isotherm.server.device.device import Device
 from isotherm.server.device.lane import Lane
-from isotherm.server.device.probe import cuda_problem, visible_devices
+from isotherm.server.device.probe import cuda_problem, is_for_cpu, visible_devices
 from isotherm.server.errors import LoadError, ProviderError
 from isotherm.server.lane_opener import LaneOpener
 from isotherm.server.model_file import ModelFile
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MIB: Final = 1 << 20
+_NO_GPU: Final = "there is no NVIDIA GPU here (--provider cpu says that this is meant)"
 
 
 class Placer:
@@ -62,6 +63,9 @@ class Placer:
                 raise
             except Exception as error:  # noqa: BLE001  whatever its library lacks
                 problem = f"the device cannot be opened ({reason(error)}); see `isotherm doctor`"
+        elif config.provider == "auto" and is_for_cpu():
+            # To replace the package would help nobody.
+            problem = _NO_GPU
         if config.provider == "cuda":
             msg = f"--provider cuda: {problem}"
             raise ProviderError(msg)

@@ -15,8 +15,10 @@ import onnxruntime as ort
 import pytest
 
 from isotherm.server.config import Provider, ServerConfig
+from isotherm.server.device import driver
 from isotherm.server.device.lane import Lane
 from isotherm.server.device.probe import CUDA
+from isotherm.server.device.problem import Problem
 from isotherm.server.errors import LoadError, ProviderError
 from isotherm.server.loader import Loader
 from isotherm.server.model_file import ModelFile
@@ -73,11 +75,29 @@ def test_auto_takes_the_cpu_and_says_why(tmp_path: Path, caplog: pytest.LogCaptu
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("provider auto took cpu: this onnxruntime is built")
+    assert record.getMessage().startswith("provider auto took cpu: ")
     assert model.provider == "cpu"
     assert model.placement.fell_back
     assert model.placement.notes == (record.getMessage().partition(": ")[2],)
     assert model.placement.break_even_rows is None
+
+
+@without_cuda
+@pytest.mark.parametrize(
+    ("on_the_bus", "reason"),
+    [(False, "there is no NVIDIA GPU here (--provider cpu"), (True, "this onnxruntime is built")],
+)
+def test_what_auto_advises_is_for_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_the_bus: bool, reason: str
+):
+    """Another package is the remedy only where there is a GPU for it."""
+    monkeypatch.setattr(driver, "on_the_bus", lambda: on_the_bus)
+    monkeypatch.setattr(driver, "read", lambda: Problem("driver", "no NVIDIA driver", "install it"))
+    loader = Loader(ServerConfig(repository=tmp_path, provider="auto", vetting=TRUSTED))
+    model = loader.load("m", 1, models.publish(tmp_path, "m", models.doubling()))
+
+    assert model.placement.fell_back
+    assert model.placement.notes[0].startswith(reason)
 
 
 def test_on_a_device_alone_it_runs_there(placing: Placing):

@@ -11,7 +11,7 @@ from isotherm.server.device.driver import Driver, Gpu
 from isotherm.server.device.problem import Problem
 from isotherm.server.device.runtimes import Runtime
 
-__all__ = ["CUDA", "Gpu", "cuda_problem", "driver_problem", "visible_devices"]
+__all__ = ["CUDA", "Gpu", "cuda_problem", "driver_problem", "is_for_cpu", "visible_devices"]
 
 CUDA: Final = "CUDAExecutionProvider"
 
@@ -49,6 +49,15 @@ def driver_problem() -> str | None:
     """Return why the driver offers no device to this process, or None where it does."""
     found = driver.read()
     return str(found) if isinstance(found, Problem) else None
+
+
+def is_for_cpu() -> bool:
+    """Whether nobody has meant CUDA to work here: the package has none, and no GPU can be seen."""
+    return (
+        runtimes.installed().cuda is None
+        and isinstance(driver.read(), Problem)
+        and not driver.on_the_bus()
+    )
 
 
 def visible_devices() -> tuple[Gpu, ...]:
