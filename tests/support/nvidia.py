@@ -199,7 +199,10 @@ class Machine:
             _copy(Path(str(distribution("onnxruntime").locate_file("onnxruntime"))), package)
         else:
             (package / "__init__.py").write_text(_ONNXRUNTIME % {"cuda": self.session})
-        build_info = f"cuda_version = {self.built_with!r}\n" if self.built_with else ""
+        # As the real file: where one of them is missing, the package complains on stderr.
+        build_info = "package_name = 'onnxruntime-gpu'\n__version__ = '1.31.1'\n"
+        if self.built_with:
+            build_info += f"cuda_version = {self.built_with!r}\n"
         (package / "capi" / "build_and_package_info.py").write_text(build_info)
         for name in self.packages:
             info = site / f"{name}.dist-info"
