@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Self, TypeVar
 
 from isotherm.server import costs
@@ -103,16 +104,7 @@ class Placer:
     def _on_device(self, opener: LaneOpener, file: ModelFile) -> Placement:
         free_bytes = _free_bytes(opener.device)
         lanes, times = opener.open(file)
-        return Placement(
-            provider="cuda",
-            session=lanes[0].session,
-            lanes=lanes,
-            device=times,
-            device_number=opener.device.number,
-            break_even_rows=1,
-            notes=_notes(lanes),
-            memory_bytes=_taken_bytes(free_bytes, opener.device, lanes),
-        )
+        return _on_lanes(opener.device, lanes, times, free_bytes)
 
     def _on_the_faster(self, opener: LaneOpener, file: ModelFile, placed: Placement) -> Placement:
         """Return `placed`, which is on the CPU, with what a device does better."""
@@ -126,18 +118,11 @@ class Placer:
         if rows is None:
             close_now(lanes)
             return _stayed(placed, "the CPU is faster at every size", break_even_rows=0)
-        return Placement(
-            provider="cuda",
-            # One that would never run goes, and its memory with it.
-            session=placed.session if rows > 1 else lanes[0].session,
-            host=host if rows > 1 else UNKNOWN_COST,
-            lanes=lanes,
-            device=times,
-            device_number=opener.device.number,
-            break_even_rows=rows,
-            notes=_notes(lanes),
-            memory_bytes=_taken_bytes(free_bytes, opener.device, lanes),
-        )
+        on_lanes = _on_lanes(opener.device, lanes, times, free_bytes)
+        # A session that would never run goes, and its memory with it.
+        if rows == 1:
+            return on_lanes
+        return replace(on_lanes, session=placed.session, host=host, break_even_rows=rows)
 
     def _time_host(self, file: ModelFile, session: Session, device: Times) -> Times | None:
         return _tried(file, lambda: costs.time_host(session, device, self._stopwatch))
@@ -173,17 +158,27 @@ def _open_device(number: int) -> Device:
     return device
 
 
+def _on_lanes(
+    device: Device, lanes: tuple[Lane, ...], times: Times | None, free_before_bytes: int
+) -> Placement:
+    """Return where a model runs all of whose batches run on the device."""
+    return Placement(
+        provider="cuda",
+        session=lanes[0].session,
+        lanes=lanes,
+        device=times,
+        device_number=device.number,
+        break_even_rows=1,
+        notes=_notes(lanes),
+        memory_bytes=_taken_bytes(free_before_bytes, device, lanes),
+    )
+
+
 def _stayed(
     placed: Placement, note: str, *, fell_back: bool = False, break_even_rows: int | None = None
 ) -> Placement:
-    return Placement(
-        provider=placed.provider,
-        session=placed.session,
-        host=placed.host,
-        break_even_rows=break_even_rows,
-        notes=(note,),
-        fell_back=fell_back,
-    )
+    """Return where a model runs that stayed on the CPU, with the reason."""
+    return replace(placed, break_even_rows=break_even_rows, notes=(note,), fell_back=fell_back)
 
 
 def _tried(file: ModelFile, work: Callable[[], T]) -> T | None:
