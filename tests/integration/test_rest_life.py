@@ -224,6 +224,15 @@ def test_a_stop_under_load_loses_no_request(folder: Path, group: bool) -> None:
     assert status == 0
 
 
+def test_who_sees_that_grpc_is_ready_may_ask_by_http(folder: Path) -> None:
+    """A pod is ready by its gRPC: whoever is sent there by HTTP is not refused for a moment."""
+    port = free_port()
+    with serving(folder, "--http-port", str(port)):
+        reply = Rest(port).infer("doubling", REQUEST)
+
+    assert reply.status == 200, reply.body
+
+
 def test_a_killed_gateway_is_started_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers wait meanwhile: nobody is refused; the workers never noticed.
 
@@ -268,7 +277,7 @@ def test_a_killed_worker_costs_its_own_calls_alone(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_without_a_worker_there_is_an_answer(folder: Path) -> None:
-    """503 at once, with a time to come back; and again 200 when there is one."""
+    """503 soon, with a time to come back; and again 200 when there is one."""
     with rest_of(folder) as (server, rest):
         (worker,) = processes(server, "process")
         os.kill(worker, signal.SIGKILL)

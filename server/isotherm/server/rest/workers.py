@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +23,9 @@ _log = logging.getLogger(__name__)
 _CHECK: Final = "/grpc.health.v1.Health/Check"
 _CHECK_TIMEOUT_S: Final = 2.0
 _LEFT_WITHIN_S: Final = 0.1
+# Longer than a channel pauses between two tries: a worker that listens is found within it.
+_CONNECTED_WITHIN_S: Final = 0.5
+_LOOK_EVERY_S: Final = 0.02
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
 _NO_WORKER: Final = "no worker can be reached: one is starting, or all have ended"
 _LOST: Final = "the worker of this request is gone: repeat it, if that does no harm"
@@ -33,12 +38,6 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 250),
     # Each worker has a connection of its own, also where two channels look alike.
     ("grpc.use_local_subchannel_pool", 1),
-)
-# The best first; a channel that has failed is not asked before it has connected again.
-_PREFERENCE: Final = (
-    ChannelConnectivity.READY,
-    ChannelConnectivity.CONNECTING,
-    ChannelConnectivity.IDLE,
 )
 
 
@@ -68,9 +67,10 @@ class Workers:
         if self._max_bytes and request.ByteSize() > self._max_bytes:
             msg = f"the request is larger than {self._max_bytes} bytes (--max-message-bytes)"
             raise HttpError(413, msg)
-        channel = self._next()
-        if channel is None:
-            raise HttpError(503, _NO_WORKER, (("retry-after", "1"),))
+        began = time.monotonic()
+        channel = await self._connected(timeout_s)
+        if timeout_s is not None:
+            timeout_s = max(0.0, timeout_s - (time.monotonic() - began))
         method: Any = channel.unary_unary(
             PREFIX + rpc,
             request_serializer=type(request).SerializeToString,
@@ -91,15 +91,26 @@ class Workers:
         """Close the connections."""
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
-    def _next(self) -> grpc.aio.Channel | None:
-        """Return the next channel of those in the best state; None when all have failed."""
+    async def _connected(self, timeout_s: float | None) -> grpc.aio.Channel:
+        """Return the next channel that is connected; raise HttpError when none soon is.
+
+        A worker serves by gRPC a moment before the channel to it tries again.
+        """
+        patience_s = min(_CONNECTED_WITHIN_S, math.inf if timeout_s is None else timeout_s)
+        give_up_at = time.monotonic() + patience_s
         self._turn += 1
-        states = [channel.get_state(try_to_connect=True) for channel in self._channels]
-        for wanted in _PREFERENCE:
-            found = [c for c, state in zip(self._channels, states, strict=True) if state is wanted]
+        while True:
+            states = [channel.get_state(try_to_connect=True) for channel in self._channels]
+            found = [
+                channel
+                for channel, state in zip(self._channels, states, strict=True)
+                if state is ChannelConnectivity.READY
+            ]
             if found:
                 return found[self._turn % len(found)]
-        return None
+            if time.monotonic() >= give_up_at:
+                raise HttpError(503, _NO_WORKER, (("retry-after", "1"),))
+            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _left(channel: grpc.aio.Channel) -> bool:
