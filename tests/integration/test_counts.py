@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from isotherm.v1 import open_inference_pb2 as pb
-from tests.integration.test_lifecycle import children
 from tests.support import models
+from tests.support.processes import children
 from tests.support.rpc import call, error_of, infer_request
 from tests.support.server import Server, eventually, serving
 

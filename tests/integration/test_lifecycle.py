@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.support.ports import free_port
+from tests.support.processes import children
 from tests.support.rpc import call, infer_request, outputs_of
-from tests.support.server import eventually, failing, serving
+from tests.support.server import command, eventually, failing, serving
 
 X = np.array([[1.0]], np.float32)
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -59,6 +63,44 @@ def test_sigterm_ends_a_server_that_loads_at_once(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
 
         assert server.process.wait(10) == 0
+
+
+# The server, which gets SIGTERM while it starts one of its processes, counted from 1.
+STOPPED_AT = """
+import os, runpy, signal, subprocess, sys
+
+when = int(sys.argv.pop(1))
+
+class Started(subprocess.Popen):
+    count = 0
+
+    def __init__(self, *arguments, **options):
+        Started.count += 1
+        if Started.count == when:
+            os.kill(os.getpid(), signal.SIGTERM)
+        super().__init__(*arguments, **options)
+
+subprocess.Popen = Started
+runpy.run_module("isotherm.server", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+def test_sigterm_is_heeded_while_processes_are_being_started(repository: Path, when: int) -> None:
+    """Two workers and the gateway: the one that is just being started is stopped as the others."""
+    flags = command(repository, "--vetting", "off", "--workers", "2", "--drain-delay", "0")[3:]
+    ports = [f"--{name}-port={free_port()}" for name in ("grpc", "metrics", "http")]
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_AT, str(when), *flags, *ports],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "SIGTERM: draining" in done.stderr
+    assert "every accepted call was answered" in done.stderr
 
 
 def test_ctrl_c_is_as_good_as_sigterm(repository: Path) -> None:
@@ -305,12 +347,6 @@ def test_calls_that_nobody_can_wait_for_never_run(tmp_path: Path) -> None:
     assert pushback_ms > 50
     assert counted
     assert rows == 4096
-
-
-def children(pid: int) -> list[int]:
-    """Return the process ids of a process's children, whichever of its threads started them."""
-    threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def running(pid: int) -> bool:

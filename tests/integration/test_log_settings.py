@@ -10,7 +10,7 @@ import grpc
 import tritonclient.grpc as triton
 
 from isotherm.v1 import open_inference_pb2 as pb
-from tests.integration.test_lifecycle import children
+from tests.support.processes import children
 from tests.support.rpc import error_of
 from tests.support.server import eventually, serving
 

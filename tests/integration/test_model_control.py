@@ -16,9 +16,9 @@ import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from isotherm.v1 import open_inference_pb2 as pb
-from tests.integration.test_lifecycle import children
 from tests.support import models
 from tests.support.models import times
+from tests.support.processes import children
 from tests.support.rpc import call, error_of, infer_request, outputs_of
 from tests.support.server import eventually, serving
 
@@ -90,7 +90,9 @@ def test_a_bad_version_leaves_the_old_one_serving_and_says_why(tmp_path: Path) -
     """In the index and in the log; mended, it takes over."""
     models.publish(tmp_path, "m", times(2))
     with serving(tmp_path, *POLL) as server, grpc.insecure_channel(server.address) as channel:
-        path = models.publish(tmp_path, "m", times(3), 2)
+        # At no moment a good one, which a poll might find.
+        path = tmp_path / "m" / "2" / "model.onnx"
+        path.parent.mkdir()
         path.write_bytes(b"no model")
         noticed = eventually(lambda: ("m", "2") in index(channel), 20)
         entries = index(channel)
@@ -123,8 +125,7 @@ def test_what_is_refused_takes_no_server_out_of_service(tmp_path: Path, place: s
         noticed = eventually(lambda: (name, version) in index(channel), 20)
         states = [server.ready(), call(channel, "ServerReady", pb.ServerReadyRequest()).ready]
         health = health_pb2_grpc.HealthStub(channel)
-        # A worker hears of the other one twice a second.
-        serves = eventually(lambda: health.Check(health_pb2.HealthCheckRequest()).status == 1, 5)
+        states.append(health.Check(health_pb2.HealthCheckRequest()).status == 1)
         workers = server.workers()
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
@@ -134,8 +135,7 @@ def test_what_is_refused_takes_no_server_out_of_service(tmp_path: Path, place: s
         still = becomes(channel, 2)
 
     assert noticed
-    assert states == [True, True]
-    assert serves
+    assert states == [True, True, True]
     assert back
     assert still
     assert not {*workers} & {*others}
@@ -306,6 +306,35 @@ def test_a_worker_that_is_started_again_serves_what_callers_had_loaded(tmp_path:
     assert gone
     assert back
     assert value == 2
+
+
+def test_a_worker_that_starts_while_the_others_load_gets_the_model_too(tmp_path: Path) -> None:
+    """It was told to load what was there before; the caller's answer is for all workers."""
+    contract = models.doubling_contract()
+    # A load of some seconds.
+    contract.golden.rows = 1
+    contract.golden.inputs[:] = contract.golden.outputs[:] = [20_000.0]
+    models.publish(tmp_path, "slow", models.with_contract(models.slow(), contract))
+    models.publish(tmp_path, "m", times(2))
+    flags = (*EXPLICIT, "--load-model", "m", "--workers", "2")
+    with serving(tmp_path, *flags) as server:
+        os.kill(server.workers()[0], signal.SIGKILL)
+        gone = eventually(lambda: not server.ready())
+        with grpc.insecure_channel(server.address) as channel:
+            load = pb.RepositoryModelLoadRequest(model_name="slow")
+            call(channel, "RepositoryModelLoad", load, timeout=60)
+        ready = server.ready()
+        channels = [
+            grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)])
+            for _ in range(8)
+        ]
+        values = [answer(channel, "slow") for channel in channels]
+        for channel in channels:
+            channel.close()
+
+    assert gone
+    assert ready
+    assert values == [1.0] * 8
 
 
 def configured(folder: Path, text: str) -> None:

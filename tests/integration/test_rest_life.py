@@ -21,6 +21,7 @@ import pytest
 
 from tests.support import models
 from tests.support.ports import free_port
+from tests.support.processes import children
 from tests.support.rest import Reply, Rest, binary_request, send, tensor
 from tests.support.server import Server, command, eventually, failing, serving
 
@@ -50,10 +51,8 @@ def rest_of(folder: Path, *flags: str) -> Iterator[tuple[Server, Rest]]:
 
 def processes(server: Server, module: str) -> list[int]:
     """Return the ids of a server's processes that run a module."""
-    parent = server.process.pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    found = {int(c): Path(f"/proc/{c}/cmdline").read_text().split("\0") for c in children}
-    return [pid for pid, arguments in found.items() if f"isotherm.server.{module}" in arguments]
+    found = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children(server.process.pid)}
+    return [pid for pid, line in found.items() if f"isotherm.server.{module}" in line.split("\0")]
 
 
 class Load:

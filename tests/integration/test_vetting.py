@@ -15,8 +15,8 @@ import onnx
 import pytest
 
 from isotherm.v1 import open_inference_pb2 as pb
-from tests.integration.test_lifecycle import children
 from tests.support import hostile, models
+from tests.support.processes import children
 from tests.support.rpc import call, infer_request, outputs_of
 from tests.support.server import Server, eventually, failing, serving
 
@@ -66,7 +66,8 @@ def serialized(model: onnx.ModelProto | bytes) -> bytes:
     return model if isinstance(model, bytes) else model.SerializeToString()
 
 
-HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
+# What makes each, and what is said of it.
+HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], *tuple[str, ...]]] = {
     "truncated": (lambda: models.doubling().SerializeToString()[:-30], "it is cut off"),
     "garbage": (lambda: b"<html>not found</html>", "or no ONNX file"),
     "relative": (lambda: hostile.with_external_data("../../../secret.bin"), "external data must"),
@@ -83,7 +84,12 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "8 GB on zeros": (lambda: hostile.bomb_where(0.0), "more than 1024 MiB"),
     "8 GB on golden rows": (hostile.golden_bomb, "more than 1024 MiB"),
     "16 GB by broadcast": (hostile.broadcast_bomb, "more than 1026 MiB"),
-    "2^40 trips": (hostile.endless_loop, "more than 2 s of processor time"),
+    # Beside callers it has only the time that they leave: on a busy machine the clock is first.
+    "2^40 trips": (
+        hostile.endless_loop,
+        "more than 2 s of processor time",
+        "not loaded and run on zeros within 20 s",
+    ),
     "nested": (lambda: hostile.nested_ifs(30), "bodies of If, Loop or Scan 9 deep"),
     "functions": (lambda: hostile.doubling_functions(40), "once its functions are put in"),
     "metadata": (lambda: hostile.giant_metadata(8 << 20), "its metadata has 8388612 bytes"),
@@ -95,7 +101,7 @@ def test_a_hostile_file_costs_a_sentence_and_what_serves_goes_on(
     polling: Server, folder: Path, kind: str
 ) -> None:
     """As a new version of the model that serves, found by a poll."""
-    make, message = HOSTILE[kind]
+    make, *messages = HOSTILE[kind]
     version = 2 + list(HOSTILE).index(kind)
     path = folder / "doubling" / str(version) / "model.onnx"
     path.parent.mkdir()
@@ -110,8 +116,8 @@ def test_a_hostile_file_costs_a_sentence_and_what_serves_goes_on(
     lines = [line for line in polling.log.splitlines() if f"{path}: " in line]
 
     assert told
-    assert message in lines[0]
-    assert any(message in model.reason for model in index.models)
+    assert any(message in lines[0] for message in messages)
+    assert any(message in model.reason for model in index.models for message in messages)
     np.testing.assert_array_equal(2 * X, outputs_of(answer)["y"])
     assert peak_rss_mib(polling) < MAX_RSS_MIB
 

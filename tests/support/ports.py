@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from typing import Final
 
+# A server binds what it was given seconds later: processes that run tests at the same time have
+# no port in common.
+_PROCESS: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 # Below those that the kernel gives to callers: they would take one before its server does.
-_RANGE: Final = range(10_000, 32_000)
+_RANGE: Final = range(10_000 + _PROCESS, 32_000, _PROCESSES)
 # Of the system's own chance: what seeds Python's generator would give the same ports again.
 _RANDOM: Final = random.SystemRandom()
 _given: set[int] = set()

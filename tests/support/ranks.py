@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.ports import free_port
+from tests.support.processes import children
 
 ROOT = Path(__file__).parents[2]
 # Together they are slow to start: each imports torch.
@@ -106,12 +107,6 @@ def kill(launcher: int, rank: int, checkpoints: Path) -> None:
         time.sleep(0.002)
     (victim,) = (child for child in children(launcher) if variable(child, "RANK") == str(rank))
     os.kill(victim, signal.SIGKILL)
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started."""
-    tasks = Path(f"/proc/{parent}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def variable(process: int, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.ports import free_port
+from tests.support.processes import children
 
 # Where time is dear, less.
 START_TIMEOUT_S = float(os.environ.get("SERVER_START_S", "60"))
@@ -60,7 +62,8 @@ class Server:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
+            # The second where it ends in the middle of its answer.
             return 0, ""
 
     def metric(self, series: str) -> float:
@@ -83,11 +86,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers that answer, below the supervisor."""
-        # Whichever of the supervisor's threads started them.
-        lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children = sorted({int(child) for each in lists for child in each.read_text().split()})
         workers = []
-        for child in children:
+        for child in children(self.process.pid):
             # One that has just ended has nothing to be read.
             with suppress(OSError):
                 command_line = Path(f"/proc/{child}/cmdline").read_bytes()

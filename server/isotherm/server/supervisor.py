@@ -6,18 +6,19 @@ It loads neither gRPC nor a model runtime, so that it stays small and can outliv
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import selectors
 import signal
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
 from isotherm.server import control, logs
 from isotherm.server.config import ServerConfig
-from isotherm.server.control import Message
+from isotherm.server.control import Line, Message
 from isotherm.server.counters import Block
 from isotherm.server.drift.watch import Watch
 from isotherm.server.endpoint import open_endpoint
@@ -51,8 +52,11 @@ class Supervisor:
         except StartError:
             self._cleanup.close()
             raise
+        # How many there were, and the last one's name and time.
         self._signals = 0
+        self._signal = ""
         self._signalled_at = 0.0
+        self._draining = False
         self._stop_by: float | None = None
         self._failure: str | None = None
         # What the workers serve, once one does; then whether it has been announced.
@@ -60,7 +64,8 @@ class Supervisor:
         self._announced = False
         # What callers have loaded and unloaded, for workers that are started again; None: all.
         self._models = config.models_at_start
-        self._changes: dict[str, _Change] = {}
+        self._changes: dict[int, _Change] = {}
+        self._change_ids = itertools.count()
         self._poll_at = time.monotonic() + config.poll_s
 
     def _open_ports(self) -> None:
@@ -92,26 +97,31 @@ class Supervisor:
 
         Raises StartError when a worker cannot start.
         """
-        self._endpoint.start()
-        self._watch.start()
-        self._cleanup.callback(self._watch.close)
+        insisted = False
+        # Signals first and last: who sees the metrics port may stop us, and often by two signals.
         with (
-            self._cleanup,
             signals(self._on_signal) as wake,
+            self._cleanup,
             selectors.DefaultSelector() as selector,
         ):
+            self._endpoint.start()
+            self._watch.start()
+            self._cleanup.callback(self._watch.close)
             selector.register(wake, selectors.EVENT_READ, None)
-            for slot in self._children:
-                self._start(slot, selector)
             try:
+                for slot in self._children:
+                    self._start(slot, selector)
                 while not self._done():
                     self._step(selector, wake)
+                insisted = self._signals > 1
+                if insisted:
+                    _log.warning("%s again: stopping at once", self._signal)
             finally:
                 for slot in self._children:
                     slot.kill()
         if self._failure is not None:
             raise StartError(self._failure)
-        forced = self._signals > 1 or any(slot.killed for slot in self._children)
+        forced = insisted or any(slot.killed for slot in self._children)
         if not forced:
             _log.info("stopped: every accepted call was answered")
         return 1 if forced else 0
@@ -123,6 +133,9 @@ class Supervisor:
     def _start(self, slot: Slot, selector: selectors.BaseSelector) -> None:
         if isinstance(slot, WorkerSlot):
             slot.start(selector, self._models_to_load(), logs.level())
+            # What it was told to load is what was there before the changes that are being made.
+            for key, change in self._changes.items():
+                self._tell_change(slot, key, change)
         elif isinstance(slot, Front):
             slot.start(selector)
 
@@ -137,6 +150,10 @@ class Supervisor:
                 self._on_message(slot, message)
             if messages is None:
                 self._on_exit(slot, selector)
+        if self._signals and not self._draining:
+            self._draining = True
+            _log.info("%s: draining", self._signal)
+            self._drain()
         now = time.monotonic()
         for slot in self._children:
             if slot.restart_at is not None and slot.restart_at <= now and not self._signals:
@@ -147,7 +164,10 @@ class Supervisor:
                 slot.kill()
         if self._config.model_control == "poll" and self._poll_at <= now:
             self._poll_at = now + self._config.poll_s
-            self._tell_all(control.RECONCILE)
+            for slot in self._slots:
+                # One that loads will have looked, and does not listen yet.
+                if slot.running and slot.serving_since is not None:
+                    slot.line.send(control.RECONCILE)
 
     def _patience_s(self) -> float | None:
         times = [slot.restart_at for slot in self._children if slot.restart_at is not None]
@@ -211,16 +231,17 @@ class Supervisor:
     def _models_to_load(self) -> list[str] | None:
         return None if self._models is None else sorted(self._models)
 
-    def _tell_all(self, kind: str, **fields: object) -> None:
+    def _begin_change(self, origin: WorkerSlot, message: Message) -> None:
+        key = next(self._change_ids)
+        change = self._changes[key] = _Change(origin.line, message)
         for slot in self._slots:
             if slot.running:
-                slot.line.send(kind, **fields)
+                self._tell_change(slot, key, change)
 
-    def _begin_change(self, origin: WorkerSlot, message: Message) -> None:
-        key = f"{origin.number}/{message['id']}"
-        waiting = {slot.number for slot in self._slots if slot.running}
-        self._changes[key] = _Change(origin, message, waiting)
-        self._tell_all(control.CHANGE, id=key, action=message["action"], subject=message["subject"])
+    def _tell_change(self, slot: WorkerSlot, key: int, change: _Change) -> None:
+        change.waiting.add(slot.number)
+        asked = change.message
+        slot.line.send(control.CHANGE, id=key, action=asked["action"], subject=asked["subject"])
 
     def _note_changed(self, slot: WorkerSlot, message: Message) -> None:
         change = self._changes.get(message["id"])
@@ -230,7 +251,7 @@ class Supervisor:
                 change.error, change.missing = message["error"], message["missing"]
             self._end_change_of(slot, message["id"])
 
-    def _end_change_of(self, slot: WorkerSlot, key: str) -> None:
+    def _end_change_of(self, slot: WorkerSlot, key: int) -> None:
         """Note that a worker has made a change, or is gone; answer when it was the last."""
         change = self._changes[key]
         change.waiting.discard(slot.number)
@@ -239,13 +260,12 @@ class Supervisor:
         del self._changes[key]
         if not change.error:
             self._remember(change.message["action"], change.message["subject"])
-        if change.origin.running:
-            change.origin.line.send(
-                control.CHANGED,
-                id=change.message["id"],
-                error=change.error,
-                missing=change.missing,
-            )
+        change.origin.send(
+            control.CHANGED,
+            id=change.message["id"],
+            error=change.error,
+            missing=change.missing,
+        )
 
     def _remember(self, action: str, subject: str) -> None:
         """Note a change for workers that are started again."""
@@ -257,16 +277,13 @@ class Supervisor:
             (self._models.add if action == "load" else self._models.discard)(subject)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal, and no more: it comes in the middle of anything, such as a start."""
         now = time.monotonic()
         if self._signals and now - self._signalled_at < _SAME_SIGNAL_S:
             return
         self._signals += 1
+        self._signal = signal.Signals(number).name
         self._signalled_at = now
-        if self._signals == 1:
-            _log.info("%s: draining", signal.Signals(number).name)
-            self._drain()
-        else:
-            _log.warning("%s again: stopping at once", signal.Signals(number).name)
 
     def _drain(self) -> None:
         """Have all stop: the gateway first, since the workers answer what it has accepted."""
@@ -291,8 +308,9 @@ class Supervisor:
 class _Change:
     """A change that all workers are making, for a caller of one of them."""
 
-    origin: WorkerSlot
+    # The line of the process that asked: the next one in its slot asks for changes of its own.
+    origin: Line
     message: Message
-    waiting: set[int]
+    waiting: set[int] = field(default_factory=set)
     error: str = ""
     missing: bool = False

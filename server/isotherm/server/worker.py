@@ -52,7 +52,8 @@ _log = logging.getLogger(__name__)
 # The exit status of a worker whose device is lost.
 DEVICE_LOST: Final = 3
 
-_HOLD_WITHIN_S: Final = 0.5
+# A signal to the group comes here and to the supervisor, which then says whether it holds us.
+_HOLD_WITHIN_S: Final = 2.0
 _LEAST_GRACE_S: Final = 1.0
 # A receiver of spans that does not answer by then is not there.
 _LAST_SPANS_S: Final = 5.0
@@ -84,9 +85,10 @@ class Worker:
         self._line = line
         self._draining = False
         self.device_lost = False
-        # While draining: when to stop at the earliest, and whether the gateway still needs us.
+        # While draining: when to stop at the earliest, and whether the gateway still needs us, once
+        # we are told.
         self._stop_at = 0.0
-        self._held = False
+        self._held: bool | None = None if config.http_port is not None else False
         # Changes that callers here asked for, until every worker has made them.
         self._asked: dict[int, Callable[[ServerError | None], None]] = {}
         self._ask_ids = itertools.count()
@@ -117,7 +119,7 @@ class Worker:
         )
         self._models = ModelsService(self._repository, blocks)
         self._streaming = StreamingService(self._inference)
-        self._health = HealthService()
+        self._health = HealthService(self._look)
         self._changes = Changes(self._repository, loader, self._transport, self._apply)
         for name, versions in entries.items():
             models = tuple(entry.model for entry in versions if entry.model is not None)
@@ -125,7 +127,7 @@ class Worker:
             self._health.set(name, serving=bool(models))
 
     def listen(self, address: str, private: str | None = None) -> int:
-        """Bind, also a `private` socket for the gateway, and say that we serve; return the port."""
+        """Bind, also a `private` socket for the gateway; return the port. `run` answers there."""
         explicit = self._config.model_control == "explicit"
         table = methods(
             self._inference,
@@ -139,10 +141,7 @@ class Worker:
             self._traces,
         )
         guarded = self._access.guard(table, public=self._health.public_methods())
-        port = self._transport.listen(address, guarded, private)
-        self._block.state = WorkerState.SERVING
-        Heartbeat(self._transport, self._block, self._on_beat).start()
-        return port
+        return self._transport.listen(address, guarded, private)
 
     def obey(self, message: Message) -> None:
         """Do what the supervisor says; called on the control thread."""
@@ -172,6 +171,9 @@ class Worker:
         # What is alive now lives as long as the process: never walk it again.
         gc.collect()
         gc.freeze()
+        # Who serves without a beat looks stuck; and who sees us serve may call the next moment.
+        Heartbeat(self._transport, self._block, self._on_beat).start()
+        self._block.state = WorkerState.SERVING
         self._transport.run()
         if not self.device_lost:
             # Else their threads may be in a device that answers nobody.
@@ -193,7 +195,10 @@ class Worker:
         self._held = self._held if hold is None else hold
         if not self._draining:
             self._begin_to_drain()
-        self._transport.call_later(self._stop_at - time.monotonic(), self._stop)
+        delay_s = self._stop_at - time.monotonic()
+        if self._held is None:
+            delay_s = max(delay_s, _HOLD_WITHIN_S)
+        self._transport.call_later(delay_s, self._stop)
 
     def _begin_to_drain(self) -> None:
         self._draining = True
@@ -203,11 +208,7 @@ class Worker:
             self._health.set(entry.name, serving=False)
         self._inference.drain()
         # Balancers learn that they must look elsewhere, while calls are still welcome.
-        delay_s = self._config.drain_delay_s
-        if self._config.http_port is not None:
-            # A signal to the group comes here and to the supervisor: hear whether it holds us.
-            delay_s = max(delay_s, _HOLD_WITHIN_S)
-        self._stop_at = time.monotonic() + delay_s
+        self._stop_at = time.monotonic() + self._config.drain_delay_s
 
     def _stop(self) -> None:
         if self._held:
@@ -238,8 +239,12 @@ class Worker:
     def _on_beat(self) -> None:
         self._inference.show_waiting()
         self._block.release_models(self._blocks)
+        # For those who watch.
+        self._look()
+
+    def _look(self) -> None:
+        # Ready means all workers, and the others' states change without a message to us.
         if not self._draining:
-            # Ready means all workers, and the others' states change without a message to us.
             self._health.set("", serving=self._models.ready)
 
     def _ask_all(self, action: str, name: str, done: Callable[[ServerError | None], None]) -> None:

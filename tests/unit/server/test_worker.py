@@ -37,11 +37,11 @@ def _name(request: pytest.FixtureRequest) -> Name:
 
 
 @contextmanager
-def working(folder: Path, block: Block, **settings: Any) -> Iterator[tuple[Worker, grpc.Channel]]:
-    """Run a worker, and drain it when the block ends."""
+def working(folder: Path, *blocks: Block, **settings: Any) -> Iterator[tuple[Worker, grpc.Channel]]:
+    """Run the worker of the first block, and drain it when this one ends."""
     config = ServerConfig(repository=folder, provider="cpu", grace_s=5, **settings)
     line, supervisor = lines()
-    worker = Worker(config, 0, [block], line)
+    worker = Worker(config, 0, blocks, line)
     port = worker.listen("127.0.0.1:0")
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
@@ -119,6 +119,23 @@ def test_a_worker_serves_from_listening_to_draining(tmp_path: Path, name: Name):
     assert (totals.rows, totals.state) == (1, ModelState.READY)
     assert block.heartbeat_age_s() < PATIENCE_S
     assert block.rpc_counts()[COUNTED_RPCS.index(PREFIX + "ModelInfer"), 0] == 1
+
+
+def test_a_worker_that_is_asked_looks_at_the_others_first(tmp_path: Path):
+    """Ready means all: what the metrics port says, gRPC's health says at the same moment."""
+    models.publish(tmp_path, "m", models.doubling())
+    block, other = Block.create(COUNTED_RPCS), Block.create(COUNTED_RPCS)
+    seen = []
+    with working(tmp_path, block, other, transport="core") as (_, channel):
+        for state in (WorkerState.STARTING, WorkerState.SERVING, WorkerState.DOWN):
+            other.state = state
+            seen.append(health(channel, ""))
+
+    assert seen == [
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    ]
 
 
 def test_a_draining_worker_tells_its_watchers_first(tmp_path: Path, name: Name):

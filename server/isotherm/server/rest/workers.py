@@ -34,8 +34,9 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     # A worker that has started is to be found at once, and trying a socket in vain costs little.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 250),
+    # How long one try may take, whatever its name: a busy worker is to be waited for.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     # Each worker has a connection of its own, also where two channels look alike.
     ("grpc.use_local_subchannel_pool", 1),
 )

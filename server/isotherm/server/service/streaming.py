@@ -30,6 +30,7 @@ class StreamingService:
     def __init__(self, inference: InferenceService) -> None:
         self._inference = inference
         self._streams: set[_InferStream] = set()
+        self._closed = False
 
     def method(self) -> Stream:
         """Return the handler."""
@@ -37,6 +38,7 @@ class StreamingService:
 
     def close(self) -> None:
         """Take no more requests; every stream ends once its answers are out."""
+        self._closed = True
         for stream in tuple(self._streams):
             stream.stop()
 
@@ -44,6 +46,9 @@ class StreamingService:
         """Open a stream; `follow` may put a wrapper around each of its requests."""
         stream = _InferStream(call, self._inference, lambda: self._streams.discard(stream), follow)
         self._streams.add(stream)
+        if self._closed:
+            # It was on its way when the others were ended, and would hold the server's stop.
+            stream.stop()
 
 
 class _InferStream:

@@ -502,6 +502,8 @@ class _CoreStream(_CoreCall):
         elif self._finishing is not None:
             code, details, metadata = self._finishing
             self.state = _ANSWERED
+            # First, as for a unary call.
+            self._transport.observe(self.path, int(code))
             self._transport.start_batch(
                 self._call,
                 (
@@ -511,7 +513,6 @@ class _CoreStream(_CoreCall):
                 ),
                 None,
             )
-            self._transport.observe(self.path, int(code))
 
     def _on_sent(self, _event: Any) -> None:
         self._sending = False
