@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from isotherm.trainer import export, run
 from isotherm.trainer.tune.__main__ import app
 from isotherm.trainer.tune.record import INDEX
+from tests.support.processes import children
 from tests.support.server import eventually
 
 pytestmark = pytest.mark.slow
@@ -66,10 +67,9 @@ def interrupt(number: signal.Signals, after: int, *arguments: str) -> int:
 
 
 def descendants(process: int) -> Iterator[int]:
-    for children in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            yield child
-            yield from descendants(child)
+    for child in children(process):
+        yield child
+        yield from descendants(child)
 
 
 def alive(process: int) -> bool:

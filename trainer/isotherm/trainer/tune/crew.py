@@ -13,6 +13,7 @@ from typing import Final
 
 from isotherm.trainer.config import TrainConfig
 from isotherm.trainer.data import Table
+from isotherm.trainer.tune import signals
 from isotherm.trainer.tune.trial import Outcome, State
 
 # A trial whose process dies so often is at fault itself: it takes all memory, or crashes.
@@ -120,9 +121,11 @@ class Crew:
 
         Raises:
             TrainerError: a trial failed in a way that each of them would.
+            Interrupted: a signal has come, where signals are taken.
         """
         busy = [worker for worker in self._workers if worker.index >= 0]
-        ready = connection.wait([worker.channel for worker in busy])
+        with signals.waiting():
+            ready = connection.wait([worker.channel for worker in busy])
         for worker in busy:
             if worker.channel in ready:
                 yield self._heard(worker)

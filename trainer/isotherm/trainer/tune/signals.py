@@ -1,10 +1,16 @@
-"""Signals: Ctrl-C and SIGTERM end a search in good order."""
+"""Signals: Ctrl-C and SIGTERM end a search in good order.
+
+An error that is raised between any two steps is raised where Python drops it, too: in the callback
+of a weak reference, of which there are many while a study is written. Two of a hundred signals were
+lost there. So it is raised where the search waits, which it does nearly always, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 
@@ -19,14 +25,32 @@ class Interrupted(BaseException):
         self.number = number
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What a process has one of, like its handlers."""
+
+    # Of the first signal; 0 before it.
+    number: int = 0
+    waits: bool = False
+
+
+_asked = _Asked()
+
+
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Raise `Interrupted` for SIGINT and SIGTERM inside the block."""
+    """Take SIGINT and SIGTERM inside the block.
+
+    Raises:
+        Interrupted: by `waiting`, or at the end of the block where nobody waited any more.
+    """
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        # A second one, which may come while the workers are being ended, finds nothing to stop.
-        signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(number)
+        # Of a second one, which may come while the workers are being ended, there is nothing to do.
+        _asked.number = _asked.number or number
+        if _asked.waits:
+            _asked.waits = False
+            raise Interrupted(_asked.number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -35,3 +59,22 @@ def interrupting() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        asked, _asked.number = _asked.number, 0
+    if asked:
+        raise Interrupted(asked)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Wait inside the block, and do nothing else.
+
+    Raises:
+        Interrupted: the process is asked to stop, or was before.
+    """
+    _asked.waits = True
+    try:
+        if _asked.number:
+            raise Interrupted(_asked.number)
+        yield
+    finally:
+        _asked.waits = False
