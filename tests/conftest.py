@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from isotherm.server.transport import experiments
 
@@ -20,6 +21,12 @@ from tests.support.server import Server, serving  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "models"
 TRAINER = "tests/unit/trainer/"
+
+# A busy machine is no mistake, and no change is to fail for an example that others never met.
+_unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _unhurried, derandomize=True)
+settings.register_profile("other", _unhurried, derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -304,7 +304,6 @@ def test_every_difference_from_triton_is_meant(pair: Pair) -> None:
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -98,7 +98,7 @@ def _direct(rows: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=ROWS)
 def test_served_is_what_the_graph_answers_to_the_codes(
     client: Client, kind: str, rows: list[Any]

@@ -604,9 +604,7 @@ def test_a_connection_is_kept_for_the_next_request(rest: Rest) -> None:
     assert kept
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_rest_and_grpc_answer_alike(rest: Rest, channel: grpc.Channel, data: st.DataObject) -> None:
     """Generated requests: the same outputs, or the same text of an error."""

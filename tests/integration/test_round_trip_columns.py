@@ -18,7 +18,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from isotherm.client import Client
@@ -167,9 +167,7 @@ def test_what_is_served_is_what_torch_answers(server: Server, repository: Path, 
 
     @settings(
         max_examples=3,
-        deadline=None,
         phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(case=_cases(split))
     def goes_round(case: Case) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,7 +15,7 @@ from isotherm.v1.tensors import DTYPES, Array
 NUMERIC = tuple(name for name in DTYPES if name not in {"BYTES", "BF16"})
 
 # Machines that do other things as well are slow at times.
-unhurried = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+forty_examples = settings(max_examples=40)
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)

@@ -18,7 +18,7 @@ from isotherm.client._answer import Reader
 from isotherm.client._wire import bytes_head
 from isotherm.v1.open_inference_pb2 import InferParameter, ModelInferResponse
 from isotherm.v1.tensors import DTYPES, TensorError, decode_contents, decode_raw, encode_raw
-from tests.unit.client.tensors_strategy import NUMERIC, names, tensors, unhurried
+from tests.unit.client.tensors_strategy import NUMERIC, forty_examples, names, tensors
 
 parameters = st.dictionaries(
     names,
@@ -146,7 +146,7 @@ def _told(arrays: Mapping[Any, Any], version: str) -> object:
     return [each[1:] for each in told] if len(told) == 1 else told, version
 
 
-@unhurried
+@forty_examples
 @given(st.data(), messages() | odd_messages())
 def test_an_answer_is_read_as_protobuf_reads_it_however_it_is_written(
     data: st.DataObject, message: ModelInferResponse
@@ -164,7 +164,7 @@ def test_an_answer_is_read_as_protobuf_reads_it_however_it_is_written(
     assert [expected] * 3 == [by_reader(reader, written) for _ in range(3)]
 
 
-@unhurried
+@forty_examples
 @given(st.data(), messages(NUMERIC))
 def test_an_answer_of_the_same_length_is_never_taken_for_one_that_it_is_not(
     data: st.DataObject, message: ModelInferResponse
@@ -182,7 +182,7 @@ def test_an_answer_of_the_same_length_is_never_taken_for_one_that_it_is_not(
     assert by_reader(reader, known) == by_protobuf(known)
 
 
-@unhurried
+@forty_examples
 @given(st.lists(messages(("FP32", "INT8", "BOOL")), min_size=2, max_size=5), st.randoms())
 def test_answers_of_one_reader_do_not_mix(made: list[ModelInferResponse], random: Any) -> None:
     """Whatever came before, in whatever order."""
@@ -194,7 +194,7 @@ def test_answers_of_one_reader_do_not_mix(made: list[ModelInferResponse], random
         assert by_reader(reader, data) == by_protobuf(data)
 
 
-@unhurried
+@forty_examples
 @given(st.data(), messages())
 def test_chosen_outputs_come_in_their_order_parsed_and_known(
     data: st.DataObject, message: ModelInferResponse
@@ -210,7 +210,7 @@ def test_chosen_outputs_come_in_their_order_parsed_and_known(
     assert [expected] * 3 == [by_reader(reader, written) for _ in range(3)]
 
 
-@unhurried
+@forty_examples
 @given(messages(NUMERIC))
 def test_arrays_are_aligned_and_read_only(message: ModelInferResponse) -> None:
     """Also where the elements begin at an odd byte of the message."""

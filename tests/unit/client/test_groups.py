@@ -16,7 +16,7 @@ from isotherm.client._steps import Deadline
 from isotherm.client._ticket import Ticket
 from isotherm.v1 import open_inference_pb2 as pb
 from isotherm.v1.tensors import Array, decode_raw
-from tests.unit.client.tensors_strategy import unhurried
+from tests.unit.client.tensors_strategy import forty_examples
 
 
 def served(limit: int) -> Served:
@@ -51,7 +51,7 @@ def sent_arrays(batch: Batch) -> list[Array]:
     ]
 
 
-@unhurried
+@forty_examples
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=30),
     st.integers(12, 40),
@@ -89,7 +89,7 @@ def test_everybody_who_stays_gets_its_own_rows(
         np.testing.assert_array_equal(rows, member.fitted[0][2])
 
 
-@unhurried
+@forty_examples
 @given(st.lists(st.integers(1, 5), min_size=2, max_size=9), st.integers(-3, 3).filter(bool))
 def test_an_answer_of_other_rows_is_given_to_nobody(sizes: list[int], more: int) -> None:
     """Not even the rows that are there: nobody knows whose they are."""
@@ -106,7 +106,7 @@ def test_an_answer_of_other_rows_is_given_to_nobody(sizes: list[int], more: int)
     assert all(not member.waiter.done() for member in members)
 
 
-@unhurried
+@forty_examples
 @given(st.integers(2, 40))
 def test_halves_are_all_of_it(count: int) -> None:
     """In their order."""

@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -135,7 +135,6 @@ def test_a_negative_number_does_not_become_a_large_unsigned_one():
         fit(_x("INT64", (-1, 1)), np.array([2**64 - 1], np.uint64))
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.int64, st.integers(0, 5), elements=st.integers(-(2**63), 2**63 - 1)))
 def test_integers_keep_their_value_or_are_refused(values):
     """No cast to a narrower type changes a number."""

@@ -11,7 +11,7 @@ from isotherm.client._inputs import Fitted
 from isotherm.client._request import Envelope
 from isotherm.v1.open_inference_pb2 import ModelInferRequest
 from isotherm.v1.tensors import encode_raw
-from tests.unit.client.tensors_strategy import names, tensors, unhurried
+from tests.unit.client.tensors_strategy import forty_examples, names, tensors
 
 many = st.lists(tensors(), max_size=4)
 requests = st.lists(st.lists(tensors(), min_size=1, max_size=1) | many, min_size=1, max_size=6)
@@ -30,7 +30,7 @@ def by_protobuf(
     return message
 
 
-@unhurried
+@forty_examples
 @given(names, names, st.lists(names, max_size=3), requests)
 def test_requests_mean_what_protobuf_would_have_written(
     model: str, version: str, outputs: list[str], made: list[list[Fitted]]
@@ -58,7 +58,7 @@ def test_inputs_of_one_shape_are_told_apart() -> None:
         assert ModelInferRequest.FromString(data) == by_protobuf("m", "", [], inputs)
 
 
-@unhurried
+@forty_examples
 @given(tensors())
 def test_requests_have_the_bytes_of_protobuf(tensor: Fitted) -> None:
     """Field by field, so that even a reader that knows no other order is content."""

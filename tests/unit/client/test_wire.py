@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from isotherm.client._wire import bytes_head, varint
 from isotherm.v1 import open_inference_pb2 as pb
-from tests.unit.client.tensors_strategy import unhurried
+from tests.unit.client.tensors_strategy import forty_examples
 
 
-@unhurried
+@forty_examples
 @given(st.integers(1, 2**64 - 1) | st.sampled_from([1, 127, 128, 2**14 - 1, 2**14, 2**21, 2**63]))
 def test_a_number_is_written_as_protobuf_writes_it(number: int) -> None:
     """In as many bytes as it needs."""
@@ -23,7 +23,7 @@ def test_zero_takes_a_byte() -> None:
     assert varint(0) == b"\x00"
 
 
-@unhurried
+@forty_examples
 @given(st.integers(0, 70_000))
 def test_the_head_of_a_field_is_what_protobuf_puts_before_its_bytes(length: int) -> None:
     """Those of one byte, and those whose length takes several."""
@@ -35,7 +35,7 @@ def test_the_head_of_a_field_is_what_protobuf_puts_before_its_bytes(length: int)
     assert bytes_head(6, length) + raw == answer.SerializeToString()
 
 
-@unhurried
+@forty_examples
 @given(st.integers(16, 2**29 - 1), st.binary(max_size=200))
 def test_fields_of_high_numbers_are_skipped_as_unknown(field: int, raw: bytes) -> None:
     """Which protobuf can only do where the head is right."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf import json_format, text_format
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.v1 import contract as contracts
@@ -64,7 +64,6 @@ def test_a_contract_comes_back_as_it_was():
     assert _contract() == contracts.loads(contracts.dumps(_contract()))
 
 
-@settings(deadline=None)
 @given(
     # protobuf's JSON reader refuses the eight digits that it writes for the largest float32.
     st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=2, max_size=2),

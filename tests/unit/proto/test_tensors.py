@@ -74,7 +74,7 @@ def _input(datatype, shape, **contents):
 
 
 @pytest.mark.parametrize("datatype", _NUMBERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_raw_numbers_come_back_bit_by_bit(datatype, data):
     """Encoding and decoding is the identity, NaN payloads and signed zeros included."""
@@ -86,7 +86,6 @@ def test_raw_numbers_come_back_bit_by_bit(datatype, data):
     assert array.tobytes() == back.tobytes()
 
 
-@settings(deadline=None)
 @given(_texts())
 def test_raw_bytes_come_back_as_they_were(array):
     """Any bytes, empty ones and trailing zeros included."""
@@ -97,7 +96,7 @@ def test_raw_bytes_come_back_as_they_were(array):
 
 
 @pytest.mark.parametrize("datatype", _FIELDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_typed_numbers_come_out_as_they_went_in(datatype, data):
     """Every datatype with a typed field, through a message on the wire."""
@@ -111,7 +110,6 @@ def test_typed_numbers_come_out_as_they_went_in(datatype, data):
     np.testing.assert_array_equal(array, back)
 
 
-@settings(deadline=None)
 @given(_texts())
 def test_typed_bytes_come_out_as_they_went_in(array):
     """One entry an element."""
@@ -176,7 +174,6 @@ def test_raw_numbers_are_a_read_only_view_of_the_message(datatype):
     assert not array.flags.writeable
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.uint16, st.integers(0, 20)))
 def test_bf16_is_read_as_the_upper_half_of_a_float32(bits):
     """Any sixteen bits are a number; the array is float32."""
@@ -186,7 +183,6 @@ def test_bf16_is_read_as_the_upper_half_of_a_float32(bits):
     np.testing.assert_array_equal(bits.astype(np.uint32) << 16, array.view(np.uint32))
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.float32, st.integers(0, 20)))
 def test_bf16_is_rounded_as_others_round_it(array):
     """To the nearest, ties to even; NaN stays NaN and never becomes infinity."""
@@ -293,7 +289,6 @@ def test_contents_count_only_when_they_hold_values():
     assert tensors.has_contents(_input("FP32", [1], fp32_contents=[0]))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(tensors.DTYPES)), st.binary(max_size=40), st.lists(st.integers()))
 def test_no_bytes_make_it_fail_in_another_way(datatype, raw, shape):
     """Whatever a stranger sends: an array of that shape, or a TensorError."""

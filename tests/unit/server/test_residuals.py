@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -33,7 +33,6 @@ def _tables(draw):
     )
 
 
-@settings(deadline=None)
 @given(_tables())
 def test_sums_are_numpys(tables):
     """Each column of each target, of any numbers."""
@@ -59,7 +58,6 @@ def test_sums_are_numpys(tables):
     assert (table >= 0).all()
 
 
-@settings(deadline=None)
 @given(_tables(), st.data())
 def test_rows_may_be_dealt_to_any_worker(tables, data):
     """The totals of three workers are the sums of all rows."""

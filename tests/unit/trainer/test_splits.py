@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -102,7 +102,6 @@ def _check_forward(parts: Folds, split: Split) -> None:
         assert (learned == (split.keys < split.keys[held_out].min())).all()
 
 
-@settings(deadline=None)
 @given(_times())
 def test_by_time_only_earlier_rows_are_learned_from(split: Split) -> None:
     """Every time is left out as a whole, once, or is among the first, which never are."""
@@ -144,7 +143,6 @@ def test_a_time_of_most_rows_is_learned_from() -> None:
     assert parts.held_out.tolist() == [[False] * 95 + [True] * 5]
 
 
-@settings(deadline=None)
 @given(st.integers(3, 12), ROWS, st.integers(0, 2**32))
 def test_by_group_no_group_is_on_both_sides(different: int, rows: int, seed: int) -> None:
     """Every row is left out once in every repeat, with all rows of its group."""
@@ -206,7 +204,6 @@ def _learned(split: Split) -> NDArray[np.bool_]:
     return np.vstack([np.ones(len(split.keys), dtype=np.bool_), parts.learned])
 
 
-@settings(deadline=None)
 @given(_times())
 def test_by_time_the_last_rows_that_may_be_seen_decide_when_to_stop(split: Split) -> None:
     """A tenth of what each copy may see, times whole, and something is left to learn from."""
@@ -221,7 +218,6 @@ def test_by_time_the_last_rows_that_may_be_seen_decide_when_to_stop(split: Split
             assert split.keys[watched].min() > split.keys[seen & ~watched].max()
 
 
-@settings(deadline=None)
 @given(st.integers(3, 30), ROWS, st.integers(0, 2**32))
 def test_by_group_whole_groups_decide_when_to_stop(different: int, rows: int, seed: int) -> None:
     """None of which is learned from, for every copy."""

@@ -106,7 +106,6 @@ def _strange(table: data.Table, rng: np.random.Generator) -> Floats:
 @pytest.mark.slow
 @settings(
     max_examples=10,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -41,7 +41,6 @@ def _targets(draw: Any) -> Floats:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None)
 @given(y=_targets())
 def test_what_is_learned_comes_back(name: str, y: Floats) -> None:
     """Standardised and restored, in numpy."""
@@ -53,7 +52,6 @@ def test_what_is_learned_comes_back(name: str, y: Floats) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None)
 @given(y=_targets(), far=st.floats(-1e9, 1e9))
 def test_no_answer_is_infinite(name: str, y: Floats, far: float) -> None:
     """Whatever a network says, in numpy and in float32; beyond the range by one range at most."""
@@ -215,7 +213,7 @@ def test_the_contract_says_on_which_scale_a_target_was_learned(skewed: api.Train
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     names=st.lists(st.sampled_from(["", *NAMES]), min_size=1, max_size=3),
     split=st.sampled_from(["random", "time", "group"]),

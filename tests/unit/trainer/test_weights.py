@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -159,7 +159,6 @@ def test_a_column_that_only_weightless_rows_vary_in_is_constant() -> None:
 WEIGHTS = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=40)
 
 
-@settings(deadline=None)
 @given(WEIGHTS, st.floats(1e-6, 1e6))
 def test_weights_are_worth_some_rows(values: list[float], factor: float) -> None:
     """As many as there are where all are alike, else fewer; whatever the unit."""
@@ -172,7 +171,6 @@ def test_weights_are_worth_some_rows(values: list[float], factor: float) -> None
     assert weights.effective(np.full(len(values), factor)) == pytest.approx(len(values))
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(0, 2**32))
 def test_the_standard_error_is_the_usual_one_where_rows_are_alike(rows: int, seed: int) -> None:
     """Of equal weights and of groups of one row; rows twice in one group say nothing new."""
@@ -194,7 +192,6 @@ def test_rows_of_one_group_have_no_standard_error() -> None:
     assert weights.standard_error(np.arange(3.0), None, np.zeros(3, dtype=np.int64)) == np.inf
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.floats(0.05, 0.99), st.integers(0, 2**32))
 @example(9, 0.9, 0)
 @example(19, 0.95, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -101,7 +101,6 @@ def test_a_graph_of_any_size_is_skipped_without_reading_it(path):
     assert model_file.metadata(path) == {"k": "v"}
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail_in_another_way(tmp_path_factory, data):
     """Whatever the file holds: metadata, or a Failure."""
