@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -48,6 +49,7 @@ def test_one_slow_answer_is_overtaken(driver: Driver, server: Scripted) -> None:
     """The caller has its answer while the server still holds the first one; that is cancelled."""
     release = threading.Event()
     server.script.append(waiting_for(release))
+    begun_s = time.monotonic()
     end = one(driver, 1.5)
     first, second = server.calls
     cancelled = first.cancelled.wait(TIMEOUT_S)
@@ -55,7 +57,8 @@ def test_one_slow_answer_is_overtaken(driver: Driver, server: Scripted) -> None:
     assert end.error is None
     assert (first.values, second.values) == ([1.5], [1.5])
     assert cancelled
-    assert second.begun_s - first.begun_s >= LATE_S * 0.9
+    # Since the call: the first attempt may have been late in reaching the server.
+    assert second.begun_s - begun_s >= LATE_S * 0.9
 
 
 def test_callers_who_share_a_slow_request_are_overtaken_together(

@@ -89,9 +89,9 @@ def test_a_server_that_comes_back_elsewhere_is_found_behind_its_address(
     proxy.reset()
 
     succeed(driver)
-    assert restarted.server.metric(
-        'isotherm_requests_total{code="OK",model="doubling",version="1"}'
-    )
+    # Counted once they are answered.
+    series = 'isotherm_requests_total{code="OK",model="doubling",version="1"}'
+    assert eventually(lambda: restarted.server.metric(series) > 0)
 
 
 def test_connections_that_are_reset_time_and_again_are_made_anew(

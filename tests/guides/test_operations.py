@@ -18,7 +18,7 @@ from tests.deploy.manifests import called, container, only, pod, read, settings
 from tests.deploy.places import KUSTOMIZE, RENDERED
 from tests.guides.page import Reader, sections, server_flags
 from tests.support.environments import ROOT
-from tests.support.server import Server, serving
+from tests.support.server import Server, eventually, serving
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 BASE = read(RENDERED[KUSTOMIZE / "base"])
@@ -84,7 +84,8 @@ def test_a_version_is_published_and_rolled_back(server: Server, tmp_path: Path) 
     *publish, back = (block for block in SECTIONS[PUBLISHING] if block.language == "console")
 
     assert [] == reader.follow(publish)
-    assert "version 2 is ready" in server.log
+    # The line is written just after the metrics have it.
+    assert eventually(lambda: "version 2 is ready" in server.log)
     assert [] == reader.follow([back])
     assert (tmp_path / "models" / "thermometer" / ".2").is_dir()
     assert server.ready()

@@ -15,7 +15,7 @@ from isotherm.client import Client, Prediction
 from isotherm.trainer import config, run
 from isotherm.trainer.__main__ import now
 from isotherm.trainer.tracking import tracker
-from tests.support.server import serving
+from tests.support.server import eventually, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,10 +90,10 @@ def test_a_registered_model_is_served_by_path(store: Path, published: run.Publis
     with serving(folder) as server, Client(server.address) as client:
         contract = client.contract("thermometer")
         served = client.predict("thermometer", FAHRENHEIT)
-        log = server.log
+        announced = eventually(lambda: "serving thermometer/2" in server.log)
 
     assert isinstance(served, Prediction)
-    assert "serving thermometer/2" in log
+    assert announced
     assert contract.features[0].unit == "degF"
     for found, wanted in zip(
         (served.y, served.lower, served.upper), expected(published), strict=True

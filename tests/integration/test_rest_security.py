@@ -240,7 +240,7 @@ def test_https_is_renewed_without_a_restart(
     with serving(folder, "--http-port", str(port), *flags) as server:
         trusting = https(port, authority)
         assert eventually(lambda: trusting.get("/v2/health/ready").status == 200)
-        assert f"REST on https://127.0.0.1:{port}/v2" in server.log
+        assert eventually(lambda: f"REST on https://127.0.0.1:{port}/v2" in server.log)
         outcomes = [answered(trusting), answered(https(port, stranger)), answered(Rest(port))]
         old = shown(port)
         kept = trusting.connect()

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from isotherm.server.rpcs import COUNTED_RPCS, PREFIX, STREAMING_RPCS
 from isotherm.v1 import open_inference_pb2 as pb
 from tests.support import models
+from tests.support.proxy import proxied
 from tests.support.rpc import error_of, infer_request
 from tests.support.server import Server, eventually, failing, serving
 
@@ -282,16 +283,20 @@ def test_connections_beyond_the_limit_are_refused(folder: Path, transport: str) 
 def test_an_idle_connection_is_closed_and_opened_again(folder: Path, transport: str) -> None:
     """A caller does not notice."""
     flags = ("--transport", transport, "--max-connection-idle", "0.2")
-    with serving(folder, *flags) as server, grpc.insecure_channel(server.address) as channel:
-        states: list[grpc.ChannelConnectivity] = []
-        channel.subscribe(states.append)
+    with (
+        serving(folder, *flags) as server,
+        proxied(server.grpc_port) as proxy,
+        grpc.insecure_channel(proxy.address) as channel,
+    ):
         first = infer(channel)
-        idle = eventually(lambda: states[-1:] == [grpc.ChannelConnectivity.IDLE])
+        opened = [proxy.accepted]
+        closed = eventually(lambda: proxy.connections == 0)
         second = infer(channel)
+        opened.append(proxy.accepted)
 
     assert [grpc.StatusCode.OK] * 2 == [first, second]
-    assert grpc.ChannelConnectivity.READY in states
-    assert idle
+    assert closed
+    assert opened == [1, 2]
 
 
 def own_connection(address: str) -> grpc.Channel:

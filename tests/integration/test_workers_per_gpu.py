@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.support.nvidia import Machine
-from tests.support.server import serving
+from tests.support.server import eventually, serving
 
 pytestmark = [
     # The driver's stand-in is compiled.
@@ -43,7 +43,8 @@ def test_there_is_a_worker_for_each_gpu_that_is_used(
         monkeypatch.setenv(name, value)
     with serving(repository, *flags) as server:
         assert server.metric("isotherm_workers") == workers
-        assert f"with {workers} worker(s)" in server.log
+        # The supervisor says so when the last worker has told it.
+        assert eventually(lambda: f"with {workers} worker(s)" in server.log)
         fallback = server.metric('isotherm_provider_fallback{model="doubling",version="1"}')
 
     assert fallback == ("cpu" not in flags)

@@ -56,13 +56,15 @@ class Watch:
         self._thread = threading.Thread(target=self._poll, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
-        self._before, self._began_s = _threads_s(self._pids), time.monotonic()
+        # Around what is read: no thread ever seems to take more than a CPU.
+        self._began_s = time.monotonic()
+        self._before = _threads_s(self._pids)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        took_s = time.monotonic() - self._began_s
         after = _threads_s(self._pids)
+        took_s = time.monotonic() - self._began_s
         self._done.set()
         self._thread.join()
         used = [after[thread] - self._before.get(thread, 0.0) for thread in after]

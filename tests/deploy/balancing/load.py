@@ -26,8 +26,9 @@ PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: from when to when, and who answered, or why nobody did."""
+    """One call: whose, from when to when, and who answered, or why nobody did."""
 
+    caller: int
     begun_s: float
     ended_s: float
     replica: int | None
@@ -45,7 +46,7 @@ class Load:
         self.calls: list[Call] = []
         self._make = ask
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(callers)]
+        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(callers)]
 
     @contextmanager
     def asking(self) -> Iterator[Load]:
@@ -67,6 +68,10 @@ class Load:
         """Return the reasons, and how often each was given."""
         return Counter(call.error for call in self.failed())
 
+    def failed_again(self) -> int:
+        """Return how many callers have more than one call that nobody answered."""
+        return sum(count > 1 for count in Counter(call.caller for call in self.failed()).values())
+
     def in_flight(self, moment_s: float) -> int:
         """Return how many calls were on their way, once all of those have ended."""
         return sum(call.begun_s <= moment_s < call.ended_s for call in tuple(self.calls))
@@ -86,7 +91,7 @@ class Load:
 
         eventually(answered, what=f"answers from {replicas} alone")
 
-    def _ask(self) -> None:
+    def _ask(self, caller: int) -> None:
         while not self._over.is_set():
             begun_s = time.monotonic()
             replica, error = None, ""
@@ -98,5 +103,5 @@ class Load:
             except IsothermError as refusal:
                 error = f"{type(refusal).__name__}: {refusal}"
             ended_s = time.monotonic()
-            self.calls.append(Call(begun_s, ended_s, replica, error))
+            self.calls.append(Call(caller, begun_s, ended_s, replica, error))
             self._over.wait(max(begun_s + PACE_S - ended_s, PAUSE_S if error else 0.0))

@@ -31,6 +31,7 @@ class Outcome:
         left_s: How long after it was told to stop a replica was still given calls, at the most.
         in_flight: How many were on their way when a replica was killed.
         late: How many failed that had begun well after it.
+        again: How many callers lost more than the one that they had.
     """
 
     calls: int
@@ -38,6 +39,7 @@ class Outcome:
     left_s: float = 0.0
     in_flight: int = 0
     late: int = 0
+    again: int = 0
 
     @property
     def failed(self) -> int:
@@ -111,6 +113,7 @@ def kill(fleet: Fleet, ways: Mapping[str, Ask], *, spread: bool = True) -> dict[
             load.errors(),
             in_flight=load.in_flight(moment_s),
             late=sum(call.begun_s > moment_s + UNHEARD_S for call in load.failed()),
+            again=load.failed_again(),
         )
         for name, load in loads.items()
     }

@@ -168,11 +168,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self._listed(place.resource, place.namespace)
 
     def _listed(self, resource: Resource, namespace: str) -> Object:
-        found = self._cluster.store.all(resource, namespace)
+        version, found = self._cluster.store.snapshot(resource, namespace)
         return {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.group_version,
-            "metadata": {"resourceVersion": str(self._cluster.store.changes)},
+            "metadata": {"resourceVersion": str(version)},
             "items": [each for each in found if self._selected(each)],
         }
 

@@ -70,6 +70,11 @@ class Store:
         """How many there were: the version of the whole."""
         return self._changes
 
+    def snapshot(self, resource: Resource, namespace: str) -> tuple[int, list[Object]]:
+        """The version of the whole, and what was there: who watches from it misses nothing."""
+        with self._lock:
+            return self._changes, self.all(resource, namespace)
+
     def get(self, place: Place) -> Object:
         """One object."""
         with self._lock:

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.pages import page
+
 Notification = dict[str, Any]
 
 
@@ -54,6 +56,11 @@ def receiving() -> Iterator[Receiver]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def ready(port: int) -> bool:
+    """Whether an Alertmanager takes alerts."""
+    return page(port, "/-/ready")[0] == 200
 
 
 def command(program: str, folder: Path, port: int, receiver: Receiver) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import urllib.parse
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +22,13 @@ class Prometheus(NamedTuple):
     port: int
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The `data` of an answer."""
+        """The `data` of an answer; raises ConnectionError while it is starting."""
         status, body = page(self.port, f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # It listens before it can answer, and says so in plain text.
+            raise ConnectionError(body)
         answer = json.loads(body)
-        assert status == 200, answer
+        assert status == HTTPStatus.OK, answer
         return answer["data"]
 
     def query(self, expr: str) -> list[Answer]:

@@ -44,6 +44,12 @@ def _configuration(folder: Path, metrics_port: int, alertmanager_port: int) -> P
     return path
 
 
+def _told(prometheus: Prometheus) -> list[dict[str, str]]:
+    """The Alertmanagers that a Prometheus has found."""
+    found: list[dict[str, str]] = prometheus.get("alertmanagers")["activeAlertmanagers"]
+    return found
+
+
 def test_somebody_is_told_of_a_server_that_is_gone_and_when_it_is_back(tmp_path):
     """With the words, the severity and the page that the rules give."""
     programs = [
@@ -60,12 +66,15 @@ def test_somebody_is_told_of_a_server_that_is_gone_and_when_it_is_back(tmp_path)
         receiver = stack.enter_context(alertmanager.receiving())
         telling = alertmanager.command(programs[1], tmp_path, alertmanager_port, receiver)
         stack.enter_context(running(telling, tmp_path / "alertmanager.log"))
+        eventually(lambda: alertmanager.ready(alertmanager_port), what="Alertmanager")
         with running(serve, tmp_path / "first.log"):
             wait_until_ready(address, within_s=60)
             watching = command(programs[0], config, prometheus.port)
             stack.enter_context(running(watching, tmp_path / "prometheus.log"))
             eventually(prometheus.ready, within_s=60, what="Prometheus")
             eventually(lambda: prometheus.query('up{job="isotherm"} == 1'), what="a scrape")
+            # Whom it cannot tell at once, it tells a minute later.
+            eventually(lambda: _told(prometheus), what="whom Prometheus tells")
         eventually(lambda: receiver.alerts("firing", **alert), what="an alert")
         with running(serve, tmp_path / "second.log"):
             wait_until_ready(address, within_s=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.bench.gpus import bare, bench, by_torch, loops, served
 from tests.bench.gpus.bench import Bench
+from tests.bench.gpus.budget import Budget
 from tests.bench.gpus.figures import Cell
 from tests.bench.gpus.loops import contenders
 from tests.bench.gpus.plan import NETWORKS, QUICK
@@ -64,10 +64,12 @@ def test_what_is_compiled_is_added_last(tmp_path: Path, monkeypatch: pytest.Monk
         Cell(network=network, batch=batch) for network in plan.networks for batch in (64, 1)
     ]
     # Compiling the first network takes what the second would need.
-    monkeypatch.setattr(running._budget, "_until_s", time.monotonic() + bench.COMPILED_S + 0.05)
+    now_s = 0.0
+    running._budget = Budget(bench.COMPILED_S + 0.05, clock=lambda: now_s)
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(0.05)
+        nonlocal now_s
+        now_s += 0.05
         return contenders(*arguments)
 
     monkeypatch.setattr(loops, "contenders", slow)

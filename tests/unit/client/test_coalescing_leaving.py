@@ -285,6 +285,8 @@ def test_who_is_interrupted_leaves_and_the_others_are_answered(
         assert eventually(lambda: len(group.pending) == 1)
         others.extend(driver.predict("plane", row(n), timeout=LONG_S) for n in (1, 2, 3))
         if moment == "while it waits":
+            # Not on its way there: it would be waited for as one of those who wait.
+            assert eventually(lambda: sys._current_frames()[main].f_code.co_name == "wait")
             interrupt()
             return
         gate.open()

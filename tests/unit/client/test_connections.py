@@ -243,7 +243,7 @@ def test_a_client_leaves_a_connection_that_does_not_answer(
     assert isinstance(error, DeadlineExceededError)
     assert [1, 3] == [future.result(PATIENCE_S).item() for future in (waiting, third)]
     assert first == second != last
-    assert eventually(lambda: len(closed) == 1, 1.0)
+    assert eventually(lambda: len(closed) == 1)
 
 
 def test_closing_ends_calls_on_a_connection_that_was_given_up(
@@ -256,7 +256,7 @@ def test_closing_ends_calls_on_a_connection_that_was_given_up(
     gate.wait_for(1)
     driver.call("predict", "plane", row(2), timeout=0.3).exception(PATIENCE_S)
     driver.close()
-    ended = eventually(waiting.done, 1.0)
+    ended = eventually(waiting.done)
     gate.open()
 
     assert ended

@@ -200,6 +200,7 @@ def test_a_failure_in_time_is_not_asked_again(driver: Driver, server: LinearServ
     assert len(server.inferences) == 1
 
 
+@pytest.mark.usefixtures("patient")
 def test_callers_who_share_a_request_are_overtaken_together(
     driver: Driver, server: LinearServer, gate: Gate
 ) -> None:

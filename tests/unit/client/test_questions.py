@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 
 import grpc
@@ -19,6 +18,7 @@ from isotherm.client import (
     UnsupportedError,
     _questions,
 )
+from tests.support.ports import free_port
 from tests.unit.client.conftest import Connect
 from tests.unit.client.driving import PATIENCE_S, Driver, Gate
 from tests.unit.client.linear import LinearModel, LinearServer, serving
@@ -111,9 +111,7 @@ def test_who_says_nothing_in_time_is_told_of_likewise(driver: Driver, server: Li
 
 def test_a_server_that_is_started_later_is_waited_for(connect: Connect) -> None:
     """As in a script that has just started it."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     driver = connect(address)
     with pytest.raises(DeadlineExceededError, match="the server was not ready within"):
         driver.ask("wait_ready", timeout=0.15)

@@ -307,7 +307,7 @@ def test_a_stream_that_is_left_early_ends_what_is_on_its_way(
     stream.close()
     if kind == "threads":
         driver.close()
-    ended = eventually(lambda: all(inference.over.is_set() for inference in left), 1.0)
+    ended = eventually(lambda: all(inference.over.is_set() for inference in left))
     held.open()
 
     assert ended

@@ -106,13 +106,15 @@ async def test_what_memory_forbids_is_not_sent(server, monkeypatch):
     server.delay = opened.wait
     async with _step(server, _OPEN) as made:
         running = asyncio.create_task(made.run())
-        await asyncio.sleep(_PERIOD.span_s)
+        await asyncio.sleep(0)
+        # Nothing is answered before the last one has been due, however late that was noticed.
+        assert made._sender is not None
+        await asyncio.wait([made._sender])
         opened.set()
         tally = await running
 
-    assert tally.statuses[NOT_SENT] >= 18
-    assert tally.requests == 20
-    assert len(server.requests) <= 6
+    assert tally.statuses == {NOT_SENT: 20}
+    assert len(server.requests) == 4
 
 
 async def test_what_is_far_too_late_is_not_sent(server):
@@ -136,4 +138,5 @@ async def test_an_end_cuts_off_what_is_in_flight(server):
     opened.set()
 
     assert tally.requests == 0
-    assert 0 < tally.seconds <= _PERIOD.duration_s
+    # All of it where the machine was slow to stop, to the last digit of the clock.
+    assert 0 < tally.seconds <= _PERIOD.duration_s + 1e-6
