@@ -16,7 +16,7 @@ from tests.deploy.processes import eventually
 FAIR = 0.6
 # A call that begins before the end of a connection is heard of is put on it.
 UNHEARD_S = 0.5
-# A replica's workers hear of one another twice a second: so long one may call itself not ready.
+# A worker tells of the others twice a second: so long who watches may take it for not ready.
 HEARD_S = 1.0
 VICTIM = 1
 

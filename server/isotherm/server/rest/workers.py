@@ -85,7 +85,7 @@ class Workers:
             raise _http_error(error, _LOST if lost else error.details() or "") from error
 
     async def ready(self) -> bool:
-        """Tell whether every worker says that the server is; each hears of the others late."""
+        """Tell whether every worker can be reached, and says that the server is ready."""
         return all(await asyncio.gather(*map(_serving, self._channels)))
 
     async def close(self) -> None:

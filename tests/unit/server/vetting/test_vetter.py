@@ -21,6 +21,7 @@ from isotherm.server.errors import LoadError
 from isotherm.server.loader import Loader
 from isotherm.server.vetting.vetter import Vetter
 from tests.support import hostile, models
+from tests.support.processes import children
 from tests.support.server import eventually
 
 EXAMPLES = Path(__file__).parents[4] / "examples" / "models"
@@ -327,9 +328,9 @@ def test_a_child_that_is_killed_is_no_verdict(path: Path):
         assert process is not None
         caller = threading.Thread(target=lambda: refused.append(reason(vetter, path)))
         caller.start()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        assert eventually(lambda: bool(children.read_text()))
-        os.kill(int(children.read_text()), signal.SIGKILL)
+        assert eventually(lambda: bool(children(process.pid)))
+        (child,) = children(process.pid)
+        os.kill(child, signal.SIGKILL)
         caller.join()
         same = vetter._process is process
 
